@@ -1,0 +1,78 @@
+# Every target sets up what it needs; a fresh clone needs git, make and Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check -qq
+INSTALLED := $(VENV)/.installed
+TESTED := $(VENV)/.tested
+PACKAGES := broker client_sdk keydir
+
+# What a test result stands on; any newer file makes `make check` run the tests again.
+SOURCES := $(shell find $(PACKAGES) configs docs tests conftest.py README.md \
+	-type f -not -name '*.pyc' 2>/dev/null)
+
+# The pure parts: every line and every branch of them is covered.
+PURE := client_sdk/wire/*,client_sdk/core/*,client_sdk/machine/*,keydir/rules.py,broker/acl.py
+# Of all code; what only a command's own process runs is not counted.
+MIN_COVERAGE := 80
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench fmt lock
+
+help:
+	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
+	@echo "make test   all tests"
+	@echo "make check  everything CI runs: format, lint, types, layers, dependencies, coverage"
+	@echo "make bench  a table of measurements, and bench.json"
+	@echo "make fmt    format the code"
+	@echo "make lock   pin the dependencies of pyproject.toml again"
+
+demo: $(INSTALLED)
+	@$(BIN)/ratchetmq demo
+
+# Leaves .coverage, which `make check` reads; the stamp says that the whole suite passed.
+test: $(INSTALLED)
+	@rm -f $(TESTED)
+	$(BIN)/python -m coverage run -m pytest
+	@touch $(TESTED)
+
+# Runs the tests only when they did not pass since the last change of a source, so that
+# `make test check` runs them once.
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	@test -e .coverage || rm -f $(TESTED)
+	@$(MAKE) --no-print-directory $(TESTED)
+	$(BIN)/coverage report --skip-covered --fail-under=$(MIN_COVERAGE)
+	$(BIN)/coverage report --skip-covered --include='$(PURE)' --fail-under=100
+
+$(TESTED): $(INSTALLED) $(SOURCES)
+	@$(MAKE) --no-print-directory test
+
+bench: $(INSTALLED)
+	@$(BIN)/python -m tests.bench
+
+fmt: $(INSTALLED)
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+# CUSTOM_COMPILE_COMMAND keeps this machine's settings out of the header of the lock.
+lock: $(INSTALLED)
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+		--strip-extras --allow-unsafe --extra server --extra dev \
+		--output-file requirements.lock pyproject.toml
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: call make PYTHON=python3.11" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing the pinned dependencies into $(VENV) (once; about a minute)"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@

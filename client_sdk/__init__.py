@@ -1,0 +1,50 @@
+"""End-to-end encrypted messaging over MQTT: the SDK of a device.
+
+The names are imported when they are first used: the servers need ``client_sdk.wire`` alone.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from client_sdk.handles import (
+        DeliveryFailedError,
+        DeliveryTimeoutError,
+        Enrolled,
+        HistoryMessage,
+        ReceivedMessage,
+        SafetyNumber,
+        Sent,
+    )
+    from client_sdk.messenger import Messenger
+    from client_sdk.wire.errors import MessagingError
+
+_HOMES = {
+    "DeliveryFailedError": "client_sdk.handles",
+    "DeliveryTimeoutError": "client_sdk.handles",
+    "Enrolled": "client_sdk.handles",
+    "HistoryMessage": "client_sdk.handles",
+    "MessagingError": "client_sdk.wire.errors",
+    "Messenger": "client_sdk.messenger",
+    "ReceivedMessage": "client_sdk.handles",
+    "SafetyNumber": "client_sdk.handles",
+    "Sent": "client_sdk.handles",
+}
+
+__all__ = [
+    "DeliveryFailedError",
+    "DeliveryTimeoutError",
+    "Enrolled",
+    "HistoryMessage",
+    "MessagingError",
+    "Messenger",
+    "ReceivedMessage",
+    "SafetyNumber",
+    "Sent",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'client_sdk' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,1 @@
+"""The key directory: accounts, device lists, prekey bundles, policy."""
