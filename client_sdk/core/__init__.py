@@ -1,0 +1,1 @@
+"""Cryptography on frozen records; pure: fresh keys and times are arguments."""

@@ -1,0 +1,52 @@
+"""Headers of envelopes, decoded and checked once."""
+
+import hashlib
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from client_sdk.wire.codec import encode
+from client_sdk.wire.envelope import (
+    PREKEY_HEADER,
+    RATCHET_HEADER,
+    EnvelopeKind,
+    HandshakeHeader,
+    RatchetHeader,
+)
+from client_sdk.wire.pq_message import PqMessage, decode_pq_message
+
+DECODED_HEADERS: Final = 8
+"""Headers kept: one is looked at before its session is known, and again when it is."""
+
+
+class DecodedHeader(NamedTuple):
+    """A header as it is used; the digest is that of its handshake, if it has one."""
+
+    kind: EnvelopeKind
+    digest: bytes | None
+    ratchet: RatchetHeader
+    pq: PqMessage
+
+
+@lru_cache(maxsize=DECODED_HEADERS)
+def decoded_header(kind: int, header: bytes) -> DecodedHeader:
+    """Return what an envelope's header says.
+
+    Args:
+        kind: The envelope's kind.
+        header: The envelope's header, at most ``MAX_HEADER_BYTES``.
+
+    Raises:
+        MalformedError: It is not a header of that kind, or its post-quantum message is none.
+    """
+    digest, decoded = None, None
+    if kind == EnvelopeKind.PREKEY_MESSAGE:
+        handshake, decoded = PREKEY_HEADER.decode(header)
+        digest = handshake_digest(handshake)
+    else:
+        decoded = RATCHET_HEADER.decode(header)
+    return DecodedHeader(EnvelopeKind(kind), digest, decoded, decode_pq_message(decoded.pq_message))
+
+
+def handshake_digest(handshake: HandshakeHeader) -> bytes:
+    """Return the 32 bytes by which a session knows its own handshake again."""
+    return hashlib.sha256(encode(handshake)).digest()

@@ -1,0 +1,180 @@
+"""Every key derivation of the project and its label; HKDF- and HMAC-SHA-256.
+
+Each label has one purpose, so no key can turn up in two places, and each carries the suite
+number, so a changed suite changes every key.
+"""
+
+import hmac
+from hashlib import sha256
+from typing import Final, NamedTuple, NewType
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from client_sdk.wire.envelope import SESSION_TAG_BYTES, SUITE
+from client_sdk.wire.ids import SessionId
+
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+
+_SUITE: Final = b" suite %d" % SUITE
+
+HANDSHAKE_LABEL: Final = b"RatchetMQ/1 handshake" + _SUITE
+ROOT_LABEL: Final = b"RatchetMQ/1 root step" + _SUITE
+PQ_ROOT_LABEL: Final = b"RatchetMQ/1 post-quantum root step" + _SUITE
+PQ_EPOCH_LABEL: Final = b"RatchetMQ/1 post-quantum epoch step" + _SUITE
+EPOCH_KEY_LABEL: Final = b"RatchetMQ/1 post-quantum epoch key" + _SUITE
+MESSAGE_LABEL: Final = b"RatchetMQ/1 message key" + _SUITE
+SESSION_TAG_LABEL: Final = b"RatchetMQ/1 session tag" + _SUITE
+RECOVERY_CHECK_LABEL: Final = b"RatchetMQ/1 recovery code check" + _SUITE
+
+RootKey = NewType("RootKey", bytes)
+"""32 bytes, secret: what Diffie-Hellman results are mixed into."""
+
+PqRootKey = NewType("PqRootKey", bytes)
+"""32 bytes, secret: the post-quantum companion of the root key."""
+
+EpochKey = NewType("EpochKey", bytes)
+"""32 bytes, secret: what one epoch of the post-quantum ratchet adds to its root."""
+
+ChainKey = NewType("ChainKey", bytes)
+"""32 bytes, secret: one chain's next step."""
+
+ChainOutput = NewType("ChainOutput", bytes)
+"""32 bytes, secret: one half of a message key, from one chain."""
+
+MessageKey = NewType("MessageKey", bytes)
+"""32 bytes, secret: both halves of one message's key, extracted."""
+
+_SHA256: Final = SHA256()
+_NO_SALT: Final = b"\x00" * KEY_BYTES
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
+_INNER_REST: Final = b"\x36" * 32
+_OUTER_REST: Final = b"\x5c" * 32
+_ROOT_INFO: Final = (ROOT_LABEL + b"\x01", ROOT_LABEL + b"\x02")
+_PQ_ROOT_INFO: Final = (PQ_ROOT_LABEL + b"\x01", PQ_ROOT_LABEL + b"\x02")
+_PQ_EPOCH_INFO: Final = (PQ_EPOCH_LABEL + b"\x01", PQ_EPOCH_LABEL + b"\x02")
+_MESSAGE_INFO: Final = (MESSAGE_LABEL + b"\x01", MESSAGE_LABEL + b"\x02")
+
+
+class SealingKeys(NamedTuple):
+    """What one message is sealed with; the nonce is never sent."""
+
+    key: bytes
+    nonce: bytes
+
+    def __repr__(self) -> str:
+        """Say what it is; show nothing of it."""
+        return "SealingKeys(...)"
+
+
+def hkdf(salt: bytes, key_material: bytes, info: bytes, length: int) -> bytes:
+    """Return ``length`` bytes of HKDF-SHA-256.
+
+    Source: RFC 5869.
+    """
+    return HKDF(_SHA256, length, salt, info).derive(key_material)
+
+
+def handshake_secrets(key_material: bytes) -> tuple[RootKey, PqRootKey]:
+    """Return the root key and the post-quantum seed of a new session, 32 bytes each.
+
+    Source: PQXDH rev 3, section 2.2 (KDF) with two outputs.
+    """
+    output = hkdf(_NO_SALT, key_material, HANDSHAKE_LABEL, 2 * KEY_BYTES)
+    return RootKey(output[:KEY_BYTES]), PqRootKey(output[KEY_BYTES:])
+
+
+def root_step(root_key: RootKey, shared_secret: bytes) -> tuple[RootKey, ChainKey]:
+    """Mix one Diffie-Hellman result in: the next root key and a new chain's key.
+
+    Source: Double Ratchet rev 4, KDF_RK; HKDF of RFC 5869 with the root key as salt.
+    """
+    extracted = _hmac(root_key, shared_secret)
+    root, chain = _expand(extracted, _ROOT_INFO)
+    return RootKey(root), ChainKey(chain)
+
+
+def pq_root_step(root_key: PqRootKey) -> tuple[PqRootKey, ChainKey]:
+    """Move the post-quantum root on by one chain within its epoch; adds no new secret."""
+    root, chain = _expand(root_key, _PQ_ROOT_INFO)
+    return PqRootKey(root), ChainKey(chain)
+
+
+def pq_epoch_step(root_key: PqRootKey, key: EpochKey) -> tuple[PqRootKey, ChainKey]:
+    """Move the post-quantum root on by one chain and mix a new epoch's key in.
+
+    Source: Double Ratchet rev 4, KDF_SCKA_RK; HKDF of RFC 5869 with the root key as salt.
+    """
+    root, chain = _expand(_hmac(root_key, key), _PQ_EPOCH_INFO)
+    return PqRootKey(root), ChainKey(chain)
+
+
+def epoch_key(shared_secret: bytes, epoch: int, transcript: bytes) -> EpochKey:
+    """Return the key of one epoch, bound to its number and to all that was exchanged for it.
+
+    Args:
+        shared_secret: The ML-KEM-768 secret, 32 bytes.
+        epoch: 1 to 2^32 - 1.
+        transcript: The encoded encapsulation key, then the ciphertext.
+    """
+    info = EPOCH_KEY_LABEL + epoch.to_bytes(4) + sha256(transcript).digest()
+    return EpochKey(hkdf(_NO_SALT, shared_secret, info, KEY_BYTES))
+
+
+def chain_step(chain_key: ChainKey) -> tuple[ChainKey, ChainOutput]:
+    """Return HMAC(chain key, 0x02), the next chain key, and HMAC(chain key, 0x01), its output.
+
+    Source: Double Ratchet rev 4, KDF_CK.
+    """
+    inner = chain_key.translate(_INNER) + _INNER_REST
+    outer = chain_key.translate(_OUTER) + _OUTER_REST
+    following = sha256(outer + sha256(inner + b"\x02").digest()).digest()
+    output = sha256(outer + sha256(inner + b"\x01").digest()).digest()
+    return ChainKey(following), ChainOutput(output)
+
+
+def next_chain_key(chain_key: ChainKey) -> ChainKey:
+    """Return only HMAC(chain key, 0x02): for steps whose outputs may never be wanted."""
+    return ChainKey(_hmac(chain_key, b"\x02"))
+
+
+def message_key(pq_output: ChainOutput, ec_output: ChainOutput) -> MessageKey:
+    """Extract one message key from both chains' outputs: safe while either of them is.
+
+    Source: Double Ratchet rev 4, Triple Ratchet (KDF_HYBRID), the extract half; RFC 5869 2.2.
+    """
+    return MessageKey(_hmac(pq_output, ec_output))
+
+
+def sealing_keys(key: MessageKey) -> SealingKeys:
+    """Expand a message key into the 32-byte AEAD key and its 12-byte nonce."""
+    aead_key, rest = _expand(key, _MESSAGE_INFO)
+    return SealingKeys(aead_key, rest[:NONCE_BYTES])
+
+
+def session_tag(session_id: SessionId) -> bytes:
+    """Return the 8 bytes by which a header names its session."""
+    return hmac.digest(session_id, SESSION_TAG_LABEL, "sha256")[:SESSION_TAG_BYTES]
+
+
+def recovery_check(private_key: bytes, length: int) -> bytes:
+    """Return the first ``length`` bytes of a digest that finds typing errors in a recovery code."""
+    return hmac.digest(private_key, RECOVERY_CHECK_LABEL, "sha256")[:length]
+
+
+# HMAC and HKDF-Expand are written out over ``hashlib`` for 32-byte keys: the library's calls look
+# their digest up anew each time, which costs three times as much as the hashing.
+
+
+def _hmac(key: bytes, data: bytes) -> bytes:
+    inner = sha256(key.translate(_INNER) + _INNER_REST + data).digest()
+    return sha256(key.translate(_OUTER) + _OUTER_REST + inner).digest()
+
+
+def _expand(key: bytes, info: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    inner = key.translate(_INNER) + _INNER_REST
+    outer = key.translate(_OUTER) + _OUTER_REST
+    first = sha256(outer + sha256(inner + info[0]).digest()).digest()
+    return first, sha256(outer + sha256(inner + first + info[1]).digest()).digest()

@@ -1,0 +1,108 @@
+"""The post-quantum ratchet as part of the stored session; at most about 1.3 KB.
+
+Of a key pair only the seed is stored: the public half follows from it.
+"""
+
+import struct
+from enum import IntEnum
+from typing import Annotated, Final, NamedTuple
+
+from pydantic import Field
+
+from client_sdk.core.erasure import Piece
+from client_sdk.core.errors import InvalidKeyError, StateFormatError
+from client_sdk.core.kem_keys import MlKem768KeyPair, parse_ml_kem_768
+from client_sdk.core.pq_ratchet import (
+    CIPHERTEXT_CHUNKS,
+    KEY_CHUNKS,
+    Answering,
+    Collecting,
+    Drawing,
+    Offering,
+    PqRatchet,
+    Stage,
+)
+from client_sdk.wire.encoded_keys import (
+    ML_KEM_768_CIPHERTEXT_BYTES,
+    ML_KEM_768_ENCODED_BYTES,
+    KemRatchetKey,
+)
+from client_sdk.wire.pq_message import MAX_EPOCH, PQ_CHUNK_BYTES, PQ_CHUNKS
+
+_PIECE: Final = struct.Struct(f">B{PQ_CHUNK_BYTES}s")
+
+
+class StageNumber(IntEnum):
+    """How a stage is stored."""
+
+    DRAWING = 1
+    OFFERING = 2
+    COLLECTING = 3
+    ANSWERING = 4
+
+
+class StoredPq(NamedTuple):
+    """A post-quantum ratchet; ``data`` is a seed, a whole key or a ciphertext, by the stage."""
+
+    epoch: Annotated[int, Field(ge=0, le=MAX_EPOCH)]
+    stage: Annotated[int, Field(ge=StageNumber.DRAWING, le=StageNumber.ANSWERING)]
+    data: Annotated[bytes, Field(max_length=ML_KEM_768_ENCODED_BYTES)]
+    next_chunk: Annotated[int, Field(ge=0, lt=PQ_CHUNKS)]
+    pieces: Annotated[bytes, Field(max_length=(KEY_CHUNKS - 1) * _PIECE.size)]
+
+
+def stored_pq(state: PqRatchet) -> StoredPq:
+    """Return what is stored of ``state``."""
+    epoch, stage = state.epoch, state.stage
+    if isinstance(stage, Offering):
+        packed = _packed(stage.pieces)
+        return StoredPq(epoch, StageNumber.OFFERING, stage.pair.seed, stage.next_chunk, packed)
+    if isinstance(stage, Answering):
+        number = StageNumber.ANSWERING
+        return StoredPq(epoch, number, stage.ciphertext, stage.next_chunk, b"")
+    if isinstance(stage, Collecting):
+        packed = _packed(stage.pieces)
+        return StoredPq(epoch, StageNumber.COLLECTING, stage.key or b"", 0, packed)
+    return StoredPq(epoch, StageNumber.DRAWING, b"", 0, b"")
+
+
+def parsed_pq(stored: StoredPq) -> PqRatchet:
+    """Return the state that ``stored_pq`` made ``stored`` of.
+
+    Raises:
+        StateFormatError: It is damaged.
+        InvalidKeyError: It is damaged where a key stands.
+        struct.error: It is damaged where chunks stand.
+    """
+    state = PqRatchet(stored.epoch, _stage(stored))
+    if stored_pq(state) != stored:
+        raise StateFormatError("the stored post-quantum ratchet is damaged; it was left as it is")
+    return state
+
+
+def _stage(stored: StoredPq) -> Stage:
+    if stored.stage == StageNumber.OFFERING:
+        pair = MlKem768KeyPair.from_seed(stored.data)
+        return Offering(pair, stored.next_chunk, _unpacked(stored.pieces, CIPHERTEXT_CHUNKS))
+    if stored.stage == StageNumber.COLLECTING:
+        if not stored.data:
+            return Collecting(_unpacked(stored.pieces, KEY_CHUNKS))
+        parse_ml_kem_768(stored.data)
+        return Collecting((), KemRatchetKey(stored.data))
+    if stored.stage == StageNumber.ANSWERING:
+        if len(stored.data) != ML_KEM_768_CIPHERTEXT_BYTES:
+            raise InvalidKeyError("the stored ciphertext is damaged; it was left as it is")
+        return Answering(stored.data, stored.next_chunk)
+    return Drawing()
+
+
+def _packed(pieces: tuple[Piece, ...]) -> bytes:
+    return b"".join(_PIECE.pack(number, data) for number, data in pieces)
+
+
+def _unpacked(packed: bytes, needed: int) -> tuple[Piece, ...]:
+    pieces = tuple(Piece(number, data) for number, data in _PIECE.iter_unpack(packed))
+    numbers = {piece.number for piece in pieces}
+    if len(numbers) < len(pieces) or len(pieces) >= needed or max(numbers, default=0) >= PQ_CHUNKS:
+        raise StateFormatError("stored chunks are damaged; they were left as they are")
+    return pieces

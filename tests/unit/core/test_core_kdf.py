@@ -1,0 +1,162 @@
+"""Key derivation, the AEAD and HPKE."""
+
+import hashlib
+import hmac
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from hypothesis import given
+from hypothesis import strategies as st
+
+import client_sdk
+from client_sdk import entropy
+from client_sdk.core import kdf
+from client_sdk.core.aead import AEAD_TAG_BYTES, open_sealed, seal
+from client_sdk.core.errors import AuthenticationError, InvalidKeyError
+from client_sdk.core.hpke import HPKE_PUBLIC_BYTES, HpkeKeyPair, parse_hpke_public
+from client_sdk.core.hpke import seal as seal_hpke
+from client_sdk.core.kdf import ChainKey, ChainOutput, MessageKey, PqRootKey, RootKey, SealingKeys
+
+keys32 = st.binary(min_size=32, max_size=32)
+SOURCES = Path(client_sdk.__file__).parent
+
+
+def hkdf(salt: bytes, material: bytes, info: bytes, length: int) -> bytes:
+    return HKDF(SHA256(), length, salt, info).derive(material)
+
+
+def test_a19_every_label_of_the_project_stands_in_one_place() -> None:
+    label = re.compile(r"\"(RatchetMQ/1 [^\"]*)\"")
+    root = SOURCES.parent
+    files = [f for part in ("client_sdk", "keydir", "broker") for f in (root / part).rglob("*.py")]
+    found = Counter(hit for file in files for hit in label.findall(file.read_text()))
+    assert len(found) > 10
+    assert [text for text, count in found.items() if count > 1] == []
+
+
+def test_every_derivation_label_names_the_suite_and_none_begins_another() -> None:
+    labels = [value for name, value in vars(kdf).items() if name.endswith("_LABEL")]
+    assert len(labels) == 8
+    for one in labels:
+        assert one.startswith(b"RatchetMQ/1 ")
+        assert one.endswith(b" suite 1")
+        assert [other for other in labels if other.startswith(one)] == [one]
+
+
+@given(keys32)
+def test_a_chain_step_is_hmac_of_one_and_two(key: bytes) -> None:
+    following, output = kdf.chain_step(ChainKey(key))
+    assert output == hmac.digest(key, b"\x01", "sha256")
+    assert following == hmac.digest(key, b"\x02", "sha256") == kdf.next_chain_key(ChainKey(key))
+
+
+@given(keys32, keys32)
+def test_a_root_step_is_hkdf_with_the_root_as_salt(root: bytes, shared: bytes) -> None:
+    expected = hkdf(root, shared, kdf.ROOT_LABEL, 64)
+    assert b"".join(kdf.root_step(RootKey(root), shared)) == expected
+
+
+@given(keys32, keys32)
+def test_extract_then_expand_of_a_message_key_is_hkdf(pq: bytes, ec: bytes) -> None:
+    extracted = kdf.message_key(ChainOutput(pq), ChainOutput(ec))
+    assert b"".join(kdf.sealing_keys(extracted)) == hkdf(pq, ec, kdf.MESSAGE_LABEL, 44)
+
+
+def test_changing_either_half_changes_the_message_key() -> None:
+    pq, ec = ChainOutput(b"p" * 32), ChainOutput(b"e" * 32)
+    key = kdf.message_key(pq, ec)
+    assert key != kdf.message_key(ChainOutput(b"q" * 32), ec)
+    assert key != kdf.message_key(pq, ChainOutput(b"f" * 32))
+
+
+def test_the_post_quantum_root_moves_forward() -> None:
+    root, chain = kdf.pq_root_step(PqRootKey(b"r" * 32))
+    again, next_chain = kdf.pq_root_step(root)
+    assert len({root, chain, again, next_chain}) == 4
+
+
+@given(keys32, keys32)
+def test_an_epoch_step_is_hkdf_with_the_root_as_salt(root: bytes, key: bytes) -> None:
+    expected = hkdf(root, key, kdf.PQ_EPOCH_LABEL, 64)
+    assert b"".join(kdf.pq_epoch_step(PqRootKey(root), kdf.EpochKey(key))) == expected
+
+
+def test_an_epochs_key_is_bound_to_its_number_and_to_all_that_was_exchanged() -> None:
+    secret, transcript = b"s" * 32, b"t" * 2273
+    key = kdf.epoch_key(secret, 1, transcript)
+    info = kdf.EPOCH_KEY_LABEL + b"\x00\x00\x00\x01" + hashlib.sha256(transcript).digest()
+    assert key == hkdf(bytes(32), secret, info, 32)
+    assert key != kdf.epoch_key(secret, 2, transcript)
+    assert key != kdf.epoch_key(secret, 1, transcript[:-1] + b"u")
+    assert key != kdf.epoch_key(b"S" * 32, 1, transcript)
+
+
+def test_sealing_keys_show_nothing_of_themselves() -> None:
+    assert repr(kdf.sealing_keys(MessageKey(b"k" * 32))) == "SealingKeys(...)"
+
+
+def test_the_aead_opens_only_the_same_bytes_in_the_same_place() -> None:
+    keys = SealingKeys(b"k" * 32, b"n" * 12)
+    sealed = seal(keys, b"plaintext", b"place")
+    assert len(sealed) == len(b"plaintext") + AEAD_TAG_BYTES
+    assert open_sealed(keys, sealed, b"place") == b"plaintext"
+    for ciphertext, place in (
+        (sealed[:-1], b"place"),
+        (sealed + b"\x00", b"place"),
+        (b"", b"place"),
+        (sealed, b"Place"),
+    ):
+        with pytest.raises(AuthenticationError):
+            open_sealed(keys, ciphertext, place)
+
+
+def test_a21_every_bit_of_the_tag_counts() -> None:
+    keys = SealingKeys(b"k" * 32, b"n" * 12)
+    sealed = seal(keys, b"", b"")
+    for bit in range(len(sealed) * 8):
+        changed = bytearray(sealed)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(AuthenticationError):
+            open_sealed(keys, bytes(changed), b"")
+
+
+def test_hpke_opens_with_the_private_key_and_the_same_context_only() -> None:
+    pair, other = entropy.draw_hpke(), entropy.draw_hpke()
+    sealed = seal_hpke(pair.public, b"request", b"context")
+    assert pair.open(sealed, b"context") == b"request"
+    again = HpkeKeyPair.from_private_bytes(pair.private_bytes())
+    assert again == pair
+    assert again.open(sealed, b"context") == b"request"
+    for owner, data, info in (
+        (other, sealed, b"context"),
+        (pair, sealed, b"Context"),
+        (pair, sealed[:-1], b"context"),
+        (pair, b"", b"context"),
+    ):
+        with pytest.raises(AuthenticationError):
+            owner.open(data, info)
+
+
+def test_bad_hpke_keys_are_refused() -> None:
+    good = entropy.draw_hpke().public
+    assert len(good) == HPKE_PUBLIC_BYTES
+    for bad in (
+        b"",
+        good[:-1],
+        good + b"\x00",
+        good[:-32] + bytes(32),
+        b"\xff" * 1184 + good[-32:],
+    ):
+        with pytest.raises(InvalidKeyError):
+            parse_hpke_public(bad)
+    for size in (95, 97):
+        with pytest.raises(InvalidKeyError):
+            HpkeKeyPair.from_private_bytes(bytes(size))
+
+
+def test_an_hpke_pair_shows_nothing_private() -> None:
+    assert repr(entropy.draw_hpke()).startswith("HpkeKeyPair(public=")
