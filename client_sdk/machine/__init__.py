@@ -1,0 +1,1 @@
+"""Decisions: a snapshot, an input, the time and fresh keys give Changes and events; pure."""

@@ -1,0 +1,230 @@
+"""What one decision changes: rows to write in one transaction, all of them or none."""
+
+from dataclasses import dataclass, field, fields
+from enum import IntEnum, StrEnum
+from itertools import chain
+from typing import Final, NamedTuple
+
+from client_sdk.wire.directory import Relation
+from client_sdk.wire.encoded_keys import AccountKey
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, StreamId, UserName
+
+
+class MessageState(StrEnum):
+    """Where a message is on its way; outgoing ones first, then incoming ones."""
+
+    QUEUED = "queued"
+    PLANNED = "planned"
+    PUBLISHED = "published"
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    HELD = "held"
+    """Came before an earlier one of its stream."""
+    REQUEST = "request"
+    """From a stranger who was not accepted yet."""
+    READY = "ready"
+    HANDLED = "handled"
+    SET_ASIDE = "set_aside"
+
+
+class PrekeyKind(IntEnum):
+    """The four kinds of prekeys whose private halves a device keeps."""
+
+    SIGNED = 1
+    ONE_TIME = 2
+    KEM_ONE_TIME = 3
+    KEM_LAST_RESORT = 4
+
+
+class Peer(NamedTuple):
+    """What a device knows of another user."""
+
+    user: UserName
+    account_key: AccountKey | None = None
+    device_list: bytes | None = None
+    relation: Relation | None = None
+    role: str = ""
+    name: str = ""
+    accepted: bool = False
+    blocked: bool = False
+    next_sequence: int = 1
+
+
+class SessionRow(NamedTuple):
+    """The serialised sessions with one device."""
+
+    device: DeviceAddress
+    user: UserName
+    record: bytes
+
+    def __repr__(self) -> str:
+        """Name the device only: the record holds keys."""
+        return f"SessionRow(device={self.device!r})"
+
+
+class StreamPosition(NamedTuple):
+    """How far one stream of one sending device was handed over, and what is held back."""
+
+    device: DeviceAddress
+    stream_id: StreamId
+    next_sequence: int = 1
+    gap_since: int | None = None
+    held: tuple[tuple[int, MessageId], ...] = ()
+    used_at: int = 0
+    """When its newest message came, in ms since 1970."""
+    gone: bool = False
+    """To be forgotten: others of its device were used later."""
+
+
+class Message(NamedTuple):
+    """One message of the history, own or received; times in ms since 1970."""
+
+    message_id: MessageId
+    conversation: UserName
+    sender: UserName
+    sender_device: DeviceAddress
+    outgoing: bool
+    state: MessageState
+    sent_at: int
+    text: str | None = None
+    data: bytes | None = None
+    content_type: str | None = None
+    reply_to: MessageId | None = None
+    expires_at: int | None = None
+    stream_id: StreamId | None = None
+    sequence: int = 0
+    received_at: int | None = None
+    after_gap: bool = False
+
+    def __repr__(self) -> str:
+        """Name ids and state; never what was written."""
+        return f"Message(id={self.message_id.hex()}, state={self.state})"
+
+
+class OutboxEnvelope(NamedTuple):
+    """Committed bytes for one recipient device; a receipt has no message id."""
+
+    envelope_id: EnvelopeId
+    recipient: DeviceAddress
+    user: UserName
+    message_id: MessageId | None
+    payload: bytes
+    created_at: int
+    attempts: int = 0
+
+    def __repr__(self) -> str:
+        """Name ids and the size."""
+        return f"OutboxEnvelope(id={self.envelope_id}, {len(self.payload)} bytes)"
+
+
+class Planned(NamedTuple):
+    """A queued message that got its place in its stream."""
+
+    message_id: MessageId
+    stream_id: StreamId
+    sequence: int
+
+
+class OpenedEnvelope(NamedTuple):
+    """An envelope that was opened once; the same bytes are answered without decryption."""
+
+    sender: DeviceAddress
+    envelope_id: EnvelopeId
+    digest: bytes
+    message_id: MessageId | None
+    opened_at: int
+
+
+class ReceiptDue(NamedTuple):
+    """A message whose sender is owed a receipt."""
+
+    user: UserName
+    message_id: MessageId
+    read: bool
+    due_since: int
+
+
+class Receipted(NamedTuple):
+    """A receipt of one device for one message of ours."""
+
+    message_id: MessageId
+    device: DeviceAddress
+    user: UserName
+    read: bool
+    at: int
+
+
+class PrekeyRow(NamedTuple):
+    """One private prekey: a 32-byte X25519 key or a 64-byte ML-KEM seed."""
+
+    kind: PrekeyKind
+    id: int
+    private: bytes
+    created_at: int
+    uploaded: bool = False
+
+    def __repr__(self) -> str:
+        """Name kind and id only."""
+        return f"PrekeyRow(kind={self.kind.name}, id={self.id})"
+
+
+class StateChange(NamedTuple):
+    """A message that gets another state; ids are only unique for one sender."""
+
+    message_id: MessageId
+    sender: UserName
+    state: MessageState
+    after_gap: bool = False
+
+
+class UserRevision(NamedTuple):
+    """The revision of a user's rows that a decision was based on; 0 where there are none."""
+
+    user: UserName
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The rows of one step. ``based_on`` refuses the whole step where a user's rows moved on."""
+
+    based_on: tuple[UserRevision, ...] = ()
+    device: bytes | None = field(default=None, repr=False)
+    peers: tuple[Peer, ...] = ()
+    sessions: tuple[SessionRow, ...] = ()
+    streams: tuple[StreamPosition, ...] = ()
+    messages: tuple[Message, ...] = ()
+    planned: tuple[Planned, ...] = ()
+    states: tuple[StateChange, ...] = ()
+    envelopes: tuple[OutboxEnvelope, ...] = ()
+    envelopes_gone: tuple[EnvelopeId, ...] = ()
+    opened: tuple[OpenedEnvelope, ...] = ()
+    receipts_due: tuple[ReceiptDue, ...] = ()
+    receipts_sent: tuple[ReceiptDue, ...] = ()
+    receipted: tuple[Receipted, ...] = ()
+    handshakes: tuple[bytes, ...] = ()
+    prekeys: tuple[PrekeyRow, ...] = ()
+    prekeys_uploaded: tuple[tuple[PrekeyKind, int], ...] = ()
+    prekeys_spent: tuple[tuple[PrekeyKind, int], ...] = ()
+
+
+_ROWS: Final = tuple(one.name for one in fields(Changes) if one.name not in {"based_on", "device"})
+
+
+def combine(*steps: Changes) -> Changes:
+    """Return the changes of steps that were decided one on top of the other.
+
+    Rows of a later step follow those of an earlier one, so that where both write one row the
+    later stands; the revision of a user is that of the first step which names it.
+    """
+    joined = {name: tuple(chain(*(getattr(one, name) for one in steps))) for name in _ROWS}
+    devices = [one.device for one in steps if one.device is not None]
+    based_on: dict[UserName, UserRevision] = {}
+    for step in steps:
+        for entry in step.based_on:
+            based_on.setdefault(entry.user, entry)
+    return Changes(
+        based_on=tuple(based_on.values()), device=devices[-1] if devices else None, **joined
+    )

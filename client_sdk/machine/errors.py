@@ -1,0 +1,39 @@
+"""Why a step is not taken."""
+
+from client_sdk.wire.errors import OperationalError, ProtocolError
+
+
+class NoSessionError(OperationalError):
+    """A device of the recipient has no session yet; fetch its bundle first."""
+
+    code = "no_session"
+
+
+class IdentityChangedError(ProtocolError):
+    """A user's account key is not the one that was pinned; the list was refused."""
+
+    code = "identity_changed"
+
+
+class DeviceListError(ProtocolError):
+    """A device list is older than the known one, or another of the same version."""
+
+    code = "device_list_refused"
+
+
+class UnknownDeviceError(ProtocolError):
+    """The sending device is not in its user's verified list."""
+
+    code = "unknown_device"
+
+
+class ReplayedHandshakeError(ProtocolError):
+    """A handshake that was accepted before came in another envelope."""
+
+    code = "replayed_handshake"
+
+
+class PrekeyGoneError(ProtocolError):
+    """A handshake names a prekey that this device does not have any more."""
+
+    code = "prekey_gone"

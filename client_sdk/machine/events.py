@@ -1,0 +1,119 @@
+"""What an app is told beside its messages; every event is a small frozen record."""
+
+from typing import NamedTuple
+
+from client_sdk.wire.ids import DeviceAddress, MessageId, UserName
+
+
+class Delivered(NamedTuple):
+    """A device of the recipient has a message of ours."""
+
+    message_id: MessageId
+    device: DeviceAddress
+
+    @property
+    def id(self) -> str:
+        """The message's id as ``Sent.id`` and ``message.id`` have it."""
+        return self.message_id.hex()
+
+
+class Read(NamedTuple):
+    """The recipient marked a message of ours as read."""
+
+    message_id: MessageId
+    device: DeviceAddress
+
+    @property
+    def id(self) -> str:
+        """The message's id as ``Sent.id`` and ``message.id`` have it."""
+        return self.message_id.hex()
+
+
+class Failed(NamedTuple):
+    """A message of ours will not be sent; ``reason`` is a stable code."""
+
+    message_id: MessageId
+    recipient: UserName
+    reason: str
+
+    @property
+    def id(self) -> str:
+        """The message's id as ``Sent.id`` and ``message.id`` have it."""
+        return self.message_id.hex()
+
+
+class Expired(NamedTuple):
+    """A message of ours was not delivered in its time and is not sent any more."""
+
+    message_id: MessageId
+    recipient: UserName
+
+    @property
+    def id(self) -> str:
+        """The message's id as ``Sent.id`` and ``message.id`` have it."""
+        return self.message_id.hex()
+
+
+class Gap(NamedTuple):
+    """Messages of a stream did not come in time; later ones are handed over without them."""
+
+    device: DeviceAddress
+    first_missing: int
+    next_present: int
+
+
+class SetAside(NamedTuple):
+    """A message's handler failed three times; it stays in the history and later ones flow."""
+
+    message_id: MessageId
+    sender: UserName
+
+    @property
+    def id(self) -> str:
+        """The message's id as ``Sent.id`` and ``message.id`` have it."""
+        return self.message_id.hex()
+
+
+class ContactRequest(NamedTuple):
+    """A stranger wrote for the first time; see ``Messenger.requests``."""
+
+    user: UserName
+
+
+class IdentityChanged(NamedTuple):
+    """The directory gave another account key for a known user; it was refused."""
+
+    user: UserName
+
+
+class RecipientInactive(NamedTuple):
+    """A recipient's prekeys are too old to use; the message waits and is tried daily."""
+
+    user: UserName
+
+
+class LoginInUse(NamedTuple):
+    """Another program connects with this device's login; ours waits longer before each try."""
+
+    retry_in: float
+
+
+class LoginRefused(NamedTuple):
+    """The broker refuses this device's login: it was revoked, or logins cannot be checked now."""
+
+    retry_in: float
+
+
+Event = (
+    Delivered
+    | Read
+    | Failed
+    | Expired
+    | Gap
+    | SetAside
+    | ContactRequest
+    | IdentityChanged
+    | RecipientInactive
+    | LoginInUse
+    | LoginRefused
+)

@@ -1,0 +1,223 @@
+"""From a message to the envelopes for every device of its recipient."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from client_sdk.core.fresh_keys import NO_KEYS, NOTHING_WANTED, FreshKeys, WantedKeys
+from client_sdk.core.session import (
+    InitiatorKeys,
+    Session,
+    encrypt,
+    initiate_session,
+    keys_wanted,
+)
+from client_sdk.core.session_record import SessionRecord, promote, update
+from client_sdk.core.signatures import verify_bundle
+from client_sdk.machine.changes import (
+    Changes,
+    Message,
+    OutboxEnvelope,
+    Planned,
+    ReceiptDue,
+)
+from client_sdk.machine.device import OwnDevice
+from client_sdk.machine.errors import DeviceListError, NoSessionError
+from client_sdk.machine.state import PeerState, based_on, remote_device
+from client_sdk.wire.bundle import PrekeyBundle, list_mark
+from client_sdk.wire.codec import encode
+from client_sdk.wire.content import (
+    Content,
+    ContentKind,
+    ListMark,
+    MessageBody,
+    ReceiptBody,
+    SeenStream,
+    encode_message_body,
+    pad,
+)
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, StreamId
+from client_sdk.wire.limits import MAX_LAST_SEEN, MAX_RECEIPT_IDS
+
+RENEW_AFTER: Final = 600
+"""Messages in one sending chain without an answer before a new session is started: over the
+envelopes that may lie on the broker, and well under the jump that a peer accepts."""
+
+NO_STREAM = StreamId(bytes(8))
+"""The stream of receipts: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshEnvelope:
+    """What one encryption for one device draws: an envelope id, and the keys that it wants."""
+
+    envelope_id: EnvelopeId
+    keys: FreshKeys = field(default=NO_KEYS, repr=False)
+
+
+FreshEnvelopes = Mapping[DeviceAddress, FreshEnvelope]
+
+
+@dataclass(frozen=True, slots=True)
+class FreshReceipt:
+    """What one receipt draws."""
+
+    message_id: MessageId
+    envelopes: FreshEnvelopes
+
+
+def without_session(state: PeerState) -> tuple[DeviceAddress, ...]:
+    """Return the active devices that cannot be written to before a bundle is fetched.
+
+    A session whose sending chain has grown long without an answer counts as none: were the
+    next message too far ahead of what the peer has, the peer could never open another.
+    """
+    return tuple(one for one in state.devices if not _usable(_current(state, one)))
+
+
+def fresh_keys_wanted(state: PeerState, device: DeviceAddress) -> WantedKeys:
+    """Return which fresh keys the next encryption for ``device`` takes."""
+    session = _current(state, device)
+    return NOTHING_WANTED if session is None else keys_wanted(session)
+
+
+def start_session(
+    own: OwnDevice, state: PeerState, bundle: PrekeyBundle, fresh: InitiatorKeys, now: int
+) -> PeerState:
+    """Return the state with a new current session with the bundle's device.
+
+    Raises:
+        DeviceListError: The bundle's list is not the known one; adopt it first.
+        ProtocolError: A signature or key of the bundle is bad; nothing changed.
+        StaleBundleError: The device has not renewed its prekeys for too long.
+    """
+    if state.device_list != bundle.device_list:
+        raise DeviceListError("the bundle comes with another device list; nothing was sent")
+    remote = remote_device(state, bundle.address)
+    if remote is None:
+        raise DeviceListError("the bundle is of a device that is not listed; nothing was sent")
+    verify_bundle(bundle, now)
+    session = initiate_session(own.local, remote, bundle, fresh)
+    record = state.sessions.get(bundle.address, SessionRecord())
+    sessions = {**state.sessions, bundle.address: promote(record, session, now)}
+    return replace(state, sessions=sessions)
+
+
+def plan_message(
+    own: OwnDevice, state: PeerState, message: Message, fresh: FreshEnvelopes, now: int
+) -> tuple[PeerState, Changes]:
+    """Give a queued message its place in the stream and encrypt it for every active device.
+
+    The changed sessions are in the returned state; the caller adds their rows once for all
+    messages of one step.
+
+    Raises:
+        NoSessionError: A device has no session; nothing changed.
+    """
+    sequence = state.peer.next_sequence
+    stream_id = own.record.stream_id
+    body = MessageBody(
+        message.text, message.data, message.content_type, message.reply_to, message.expires_at
+    )
+    content = Content(
+        message_id=message.message_id,
+        stream_id=stream_id,
+        sequence=sequence,
+        last_seen=_last_seen(state),
+        sent_at=message.sent_at,
+        kind=ContentKind.MESSAGE,
+        body=encode_message_body(body),
+        sender_list=own.mark,
+        recipient_list=_recipient_mark(state),
+    )
+    sealed, envelopes = _seal(state, content, fresh, message.message_id, now)
+    moved = replace(sealed, peer=sealed.peer._replace(next_sequence=sequence + 1))
+    return moved, Changes(
+        based_on=based_on(state),
+        planned=(Planned(message.message_id, stream_id, sequence),),
+        envelopes=envelopes,
+    )
+
+
+def plan_receipts(
+    own: OwnDevice,
+    state: PeerState,
+    due: Sequence[ReceiptDue],
+    fresh: FreshReceipt,
+    now: int,
+) -> tuple[PeerState, Changes]:
+    """Encrypt one receipt for up to ``MAX_RECEIPT_IDS`` messages of one kind.
+
+    Args:
+        own: This device.
+        state: The sender of those messages.
+        due: All delivered or all read.
+        fresh: A fresh id for the receipt itself, ids and keys for each device.
+        now: ms since 1970.
+
+    Raises:
+        NoSessionError: There is no session to send it in.
+    """
+    chosen = tuple(due[:MAX_RECEIPT_IDS])
+    content = Content(
+        message_id=fresh.message_id,
+        stream_id=NO_STREAM,
+        sequence=0,
+        last_seen=(),
+        sent_at=now,
+        kind=ContentKind.READ if chosen[0].read else ContentKind.DELIVERED,
+        body=encode(ReceiptBody(tuple(one.message_id for one in chosen))),
+        sender_list=own.mark,
+        recipient_list=_recipient_mark(state),
+    )
+    sealed, envelopes = _seal(state, content, fresh.envelopes, None, now)
+    return sealed, Changes(based_on=based_on(state), envelopes=envelopes, receipts_sent=chosen)
+
+
+def _seal(
+    state: PeerState,
+    content: Content,
+    fresh: FreshEnvelopes,
+    message_id: MessageId | None,
+    now: int,
+) -> tuple[PeerState, tuple[OutboxEnvelope, ...]]:
+    padded = pad(encode(content))
+    sessions = dict(state.sessions)
+    envelopes: list[OutboxEnvelope] = []
+    for device in state.devices:
+        record = sessions.get(device)
+        if record is None or record.current is None or device not in fresh:
+            raise NoSessionError("a device of the recipient has no session yet")
+        one = fresh[device]
+        session, payload = encrypt(record.current, one.envelope_id, padded, one.keys)
+        sessions[device] = update(record, session)
+        envelopes.append(
+            OutboxEnvelope(one.envelope_id, device, state.user, message_id, payload, now)
+        )
+    return replace(state, sessions=sessions), tuple(envelopes)
+
+
+def _current(state: PeerState, device: DeviceAddress) -> Session | None:
+    record = state.sessions.get(device)
+    return None if record is None else record.current
+
+
+def _usable(session: Session | None) -> bool:
+    if session is None:
+        return False
+    chain = session.ratchet.sending
+    return chain is None or chain.next_number < RENEW_AFTER
+
+
+def _last_seen(state: PeerState) -> tuple[SeenStream, ...]:
+    seen = (
+        SeenStream(one.device, one.stream_id, one.next_sequence - 1)
+        for one in state.streams.values()
+    )
+    return tuple(sorted(seen))[:MAX_LAST_SEEN]
+
+
+def _recipient_mark(state: PeerState) -> ListMark:
+    if state.device_list is None:
+        raise NoSessionError("no device list of the recipient is known yet")
+    return list_mark(state.device_list)

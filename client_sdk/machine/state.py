@@ -1,0 +1,92 @@
+"""What is known of one user while a step is decided."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from client_sdk.core.pqxdh import RemoteDevice
+from client_sdk.core.session_record import SessionRecord, expire
+from client_sdk.core.state_format import serialize_record
+from client_sdk.machine.changes import Changes, Peer, SessionRow, StreamPosition, UserRevision
+from client_sdk.wire.bundle import DEVICE_LIST, DeviceList, addresses, device_entry
+from client_sdk.wire.directory import Relation
+from client_sdk.wire.ids import DeviceAddress, StreamId, UserName, split_address
+
+StreamKey = tuple[DeviceAddress, StreamId]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """One user's rows, parsed; a step returns a new one beside its Changes."""
+
+    revision: int
+    peer: Peer
+    device_list: DeviceList | None
+    sessions: Mapping[DeviceAddress, SessionRecord] = field(repr=False)
+    streams: Mapping[StreamKey, StreamPosition]
+
+    @property
+    def user(self) -> UserName:
+        """The user."""
+        return self.peer.user
+
+    @property
+    def trusted(self) -> bool:
+        """Whether this user's messages are handed over and receipted without asking."""
+        return self.peer.relation is Relation.CONTACT or self.peer.accepted
+
+    @property
+    def devices(self) -> tuple[DeviceAddress, ...]:
+        """The active devices of the verified list; none where no list is known."""
+        return () if self.device_list is None else addresses(self.device_list)
+
+
+def parse_device_list(peer: Peer) -> DeviceList | None:
+    """Return a peer's stored device list."""
+    return None if peer.device_list is None else DEVICE_LIST.decode(peer.device_list)
+
+
+def based_on(state: PeerState) -> tuple[UserRevision, ...]:
+    """Return the revision that a step on ``state`` has to find again."""
+    return (UserRevision(state.user, state.revision),)
+
+
+def session_rows(state: PeerState, devices: tuple[DeviceAddress, ...]) -> tuple[SessionRow, ...]:
+    """Return the rows of the sessions with ``devices``, to write."""
+    return tuple(
+        SessionRow(device, state.user, serialize_record(state.sessions[device]))
+        for device in devices
+    )
+
+
+def remote_device(state: PeerState, device: DeviceAddress) -> RemoteDevice | None:
+    """Return the keys of a listed device, or None where it is not in the verified list."""
+    if state.device_list is None:
+        return None
+    entry = device_entry(state.device_list, split_address(device)[1])
+    if entry is None:
+        return None
+    return RemoteDevice(
+        address=device,
+        account_key=state.device_list.account_key,
+        signing_key=entry.signing_key,
+        identity_key=entry.identity_key,
+        list_version=state.device_list.version,
+    )
+
+
+def written(state: PeerState, changes: Changes) -> PeerState:
+    """Return ``state`` as it stands after ``changes`` were committed."""
+    moved = any(entry.user == state.user for entry in changes.based_on)
+    return PeerState(
+        state.revision + 1 if moved else state.revision,
+        state.peer,
+        state.device_list,
+        state.sessions,
+        state.streams,
+    )
+
+
+def expired(state: PeerState, now: int) -> PeerState:
+    """Return ``state`` less the archived sessions whose time is over; ``now`` in ms since 1970."""
+    kept = {device: expire(record, now) for device, record in state.sessions.items()}
+    return replace(state, sessions=kept)
