@@ -1,0 +1,1 @@
+"""Durable state of one device: the port, an in-memory store and an encrypted SQLite file."""

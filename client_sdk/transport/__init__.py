@@ -1,0 +1,1 @@
+"""MQTT connections: the port and its one implementation on aiomqtt."""

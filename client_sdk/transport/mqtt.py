@@ -1,0 +1,225 @@
+"""MQTT 3.1.1 through aiomqtt: clean sessions, QoS 1 out, QoS 0 in, TCP_NODELAY."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiomqtt
+from paho.mqtt.client import (
+    CONNACK_REFUSED_BAD_USERNAME_PASSWORD,
+    CONNACK_REFUSED_NOT_AUTHORIZED,
+    Client,
+)
+
+from client_sdk.transport.errors import (
+    BrokerUnreachableError,
+    ConnectionLostError,
+    InvalidBrokerUrlError,
+    LoginRefusedError,
+    SubscriptionRefusedError,
+)
+from client_sdk.transport.ports import Connection, Incoming
+
+DEFAULT_PORT: Final = 1883
+KEEPALIVE_SECONDS: Final = 30
+ANSWER_TIMEOUT_SECONDS: Final = 10.0
+MAX_IN_FLIGHT: Final = 100
+"""Unacknowledged publishes; a window of 20 already fills every measured broker."""
+
+SUBSCRIBE_QOS: Final = 0
+"""The clear acknowledges a message; what a slow connection drops comes with the next resync."""
+
+REFUSED_SUBSCRIPTION: Final = 0x80
+_REFUSED_LOGIN: Final = {
+    CONNACK_REFUSED_BAD_USERNAME_PASSWORD,
+    CONNACK_REFUSED_NOT_AUTHORIZED,
+    134,  # what paho makes of 4 and 5 in its own numbering
+    135,
+}
+_NO_DELAY: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
+
+_logger = logging.getLogger(__name__)
+_paho_logger = logging.getLogger(__name__ + ".aiomqtt")
+# What it says of lost connections is raised as an error, and healed by connecting again.
+_paho_logger.setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Host and port of one broker."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """An MQTT login; the client id is the user name, so one login is one connection."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+def parse_broker_url(url: str) -> BrokerAddress:
+    """Return host and port of ``mqtt://host[:port]``.
+
+    Raises:
+        InvalidBrokerUrlError: It is anything else.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORT
+    except ValueError as error:
+        raise InvalidBrokerUrlError(f"not a broker address: {url!r}") from error
+    if parts.scheme != "mqtt" or not parts.hostname or parts.path not in {"", "/"} or parts.query:
+        raise InvalidBrokerUrlError(
+            f"not a broker address: {url!r}; expected mqtt://host:port and nothing more"
+        )
+    return BrokerAddress(parts.hostname, port)
+
+
+class MqttTransport:
+    """The way to one broker, tried at each of its addresses in turn."""
+
+    def __init__(self, urls: Sequence[str], login: Login) -> None:
+        """Keep addresses and login; nothing is opened yet.
+
+        Raises:
+            InvalidBrokerUrlError: A URL is not ``mqtt://host[:port]``, or there is none.
+        """
+        if not urls:
+            raise InvalidBrokerUrlError("no broker address was given")
+        self._addresses = tuple(parse_broker_url(url) for url in urls)
+        self._login = login
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Connection]:
+        """Open one connection, see ``Transport``."""
+        client = await self._open()
+        try:
+            yield MqttConnection(client)
+        finally:
+            try:
+                await client.__aexit__(None, None, None)
+            except aiomqtt.MqttError as error:
+                _logger.debug("closing: %s", error)
+
+    async def _open(self) -> aiomqtt.Client:
+        unreachable: aiomqtt.MqttError | None = None
+        for address in self._addresses:
+            client = aiomqtt.Client(
+                address.host,
+                address.port,
+                username=self._login.username,
+                password=self._login.password,
+                identifier=self._login.username,
+                logger=_paho_logger,
+                protocol=aiomqtt.ProtocolVersion.V311,
+                clean_session=True,
+                timeout=ANSWER_TIMEOUT_SECONDS,
+                keepalive=KEEPALIVE_SECONDS,
+                max_inflight_messages=MAX_IN_FLIGHT,
+                socket_options=_NO_DELAY,
+            )
+            client.pending_calls_threshold = 10 * MAX_IN_FLIGHT
+            try:
+                return await _entered(client)
+            except aiomqtt.MqttCodeError as error:
+                if _code(error) in _REFUSED_LOGIN:
+                    raise LoginRefusedError(
+                        "the broker refused this login: it was revoked or never valid, or the "
+                        "server cannot check logins now; nothing was changed"
+                    ) from error
+                unreachable = error
+            except aiomqtt.MqttError as error:
+                unreachable = error
+        shown = ", ".join(f"{address.host}:{address.port}" for address in self._addresses)
+        raise BrokerUnreachableError(
+            f"no broker answers at {shown}; what is queued stays queued"
+        ) from unreachable
+
+
+class MqttConnection:
+    """One live aiomqtt connection, see ``Connection``."""
+
+    def __init__(self, client: aiomqtt.Client) -> None:
+        """Wrap a client that is connected."""
+        self._client = client
+
+    async def subscribe(self, *filters: str) -> None:
+        """Subscribe at ``SUBSCRIBE_QOS``, see ``Connection``."""
+        try:
+            granted = await self._client.subscribe([(one, SUBSCRIBE_QOS) for one in filters])
+        except aiomqtt.MqttError as error:
+            raise ConnectionLostError("the broker did not answer a subscription") from error
+        if any(_reason(code) >= REFUSED_SUBSCRIPTION for code in granted):
+            raise SubscriptionRefusedError("the broker refused a subscription to one's own topics")
+
+    async def unsubscribe(self, *filters: str) -> None:
+        """End subscriptions, see ``Connection``."""
+        try:
+            await self._client.unsubscribe(list(filters))
+        except aiomqtt.MqttError as error:
+            raise ConnectionLostError("the broker did not answer an unsubscription") from error
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish at QoS 1, see ``Connection``."""
+        try:
+            await self._client.publish(topic, payload, qos=1, retain=retain)
+        except aiomqtt.MqttError as error:
+            raise ConnectionLostError("the broker did not acknowledge a message") from error
+
+    async def incoming(self) -> AsyncIterator[Incoming]:
+        """Yield what arrives, see ``Connection``."""
+        arrived = self._client._queue  # noqa: SLF001 - its iterator cannot empty it at once
+        try:
+            async for message in self._client.messages:
+                yield _incoming(message)
+                # aiomqtt goes round the event loop for each message, and reads more meanwhile.
+                while not arrived.empty():
+                    yield _incoming(arrived.get_nowait())
+        except aiomqtt.MqttError as error:
+            raise ConnectionLostError("the connection to the broker ended") from error
+
+
+async def _entered(client: aiomqtt.Client) -> aiomqtt.Client:
+    """Connect; failing or cancelled, no socket and no task stay behind: aiomqtt leaves them."""
+    paho = client._client  # noqa: SLF001 - aiomqtt can only end a connection that is up
+    entering = asyncio.ensure_future(client.__aenter__())
+    try:
+        return await asyncio.shield(entering)
+    except (aiomqtt.MqttError, asyncio.CancelledError):
+        entering.add_done_callback(lambda ended: _abandon(ended, paho))
+        entering.cancel()
+        if paho.socket() is None:  # a thread opens it and cannot be stopped: nobody will serve it
+            paho.on_socket_open = None
+            paho.on_socket_register_write = None
+        raise
+
+
+def _incoming(message: aiomqtt.Message) -> Incoming:
+    payload = message.payload
+    return Incoming(
+        message.topic.value, payload if isinstance(payload, bytes) else b"", message.retain
+    )
+
+
+def _abandon(ended: "asyncio.Task[aiomqtt.Client]", paho: Client) -> None:
+    if not ended.cancelled():
+        ended.exception()
+    paho.on_disconnect = None
+    paho.disconnect()
+
+
+def _code(error: aiomqtt.MqttCodeError) -> int | None:
+    return None if error.rc is None else _reason(error.rc)
+
+
+def _reason(code: object) -> int:
+    value = getattr(code, "value", code)
+    return value if isinstance(value, int) else REFUSED_SUBSCRIPTION
