@@ -1,0 +1,1 @@
+"""The loops between store and network: outbox, inbox, directory, upkeep."""

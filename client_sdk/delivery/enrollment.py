@@ -1,0 +1,201 @@
+"""Redeeming an invitation: each step is committed first, so that a crash resumes it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from client_sdk import entropy
+from client_sdk.core import hpke
+from client_sdk.core.hpke import HpkeKeyPair
+from client_sdk.core.keys import verify
+from client_sdk.delivery.clock import now_ms
+from client_sdk.delivery.context import open_context
+from client_sdk.delivery.errors import (
+    AlreadyEnrolledError,
+    DirectoryUnavailableError,
+    InvitationRefusedError,
+    InvitationUsedError,
+    RefusedReplyError,
+)
+from client_sdk.delivery.upkeep import make_first_prekeys, upload_waiting
+from client_sdk.machine.changes import Changes
+from client_sdk.machine.device import (
+    DEVICE_RECORD,
+    DeviceRecord,
+    FreshDevice,
+    Stage,
+    encode_device,
+    load_device,
+    new_device,
+)
+from client_sdk.stores.ports import ClientStore
+from client_sdk.transport.errors import ConnectionLostError, LoginRefusedError
+from client_sdk.transport.mqtt import Login, MqttTransport
+from client_sdk.transport.ports import Connection
+from client_sdk.wire import topics
+from client_sdk.wire.codec import encode
+from client_sdk.wire.directory import (
+    ENROLL_REPLY,
+    NONCE_BYTES,
+    EnrollReply,
+    EnrollRequest,
+    Status,
+    enroll_info,
+    enroll_login_secret,
+    enroll_reply_bytes,
+    enrolled_info,
+)
+from client_sdk.wire.errors import ProtocolError
+from client_sdk.wire.ids import ENROLL_LOGIN_PREFIX
+from client_sdk.wire.invitation import SECRET_BYTES, Invitation, password_text, secret_hash
+
+REPEAT_SECONDS: Final = 2.0
+REPEATS: Final = 10
+
+
+async def begin(store: ClientStore, invitation: Invitation) -> DeviceRecord:
+    """Return the store's device, made and committed now where the store is new.
+
+    Raises:
+        AlreadyEnrolledError: The store is of another invitation's device; nothing changed.
+    """
+    stored = await store.device()
+    if stored is not None:
+        record = DEVICE_RECORD.decode(stored)
+        if record.invitation.invitation_id != invitation.invitation_id:
+            raise AlreadyEnrolledError(
+                f"this store belongs to {record.address}; use another file for a new device; "
+                "nothing was changed"
+            )
+        return record
+    fresh = FreshDevice(
+        account=entropy.draw_ed25519(),
+        signing=entropy.draw_ed25519(),
+        identity=entropy.draw_x25519(),
+        credential=entropy.draw_bytes(SECRET_BYTES),
+        stream_id=entropy.draw_stream_id(),
+        nonce=entropy.draw_bytes(NONCE_BYTES),
+        reply_private=entropy.draw_hpke().private_bytes(),
+    )
+    record = new_device(invitation, fresh, now_ms())
+    await store.commit(Changes(device=encode_device(record)))
+    return record
+
+
+async def finish(store: ClientStore, record: DeviceRecord, urls: Sequence[str]) -> DeviceRecord:
+    """Do what is left of an enrolment.
+
+    Args:
+        store: The store that ``record`` is committed in.
+        record: The device, at any stage.
+        urls: Broker addresses.
+
+    Raises:
+        InvitationRefusedError: The one-time login is gone: used, expired or withdrawn.
+        InvitationUsedError: Another device redeemed the invitation.
+        TransportError: The broker is away; the same call goes on later.
+    """
+    if record.stage == Stage.KEYS_MADE:
+        reply = await _redeem(record, urls)
+        record = record._replace(stage=Stage.ENROLLED, role=reply.role, name=reply.name)
+        await store.commit(Changes(device=encode_device(record)))
+    if record.stage == Stage.ENROLLED:
+        await make_first_prekeys(store)
+        await _publish_prekeys(store, record, urls)
+        record = record._replace(stage=Stage.READY)
+        await store.commit(Changes(device=encode_device(record)))
+    return record
+
+
+async def stage_of(store: ClientStore) -> Stage | None:
+    """Return how far the enrolment in a store has come; None in a new store."""
+    stored = await store.device()
+    return None if stored is None else Stage(DEVICE_RECORD.decode(stored).stage)
+
+
+async def _redeem(record: DeviceRecord, urls: Sequence[str]) -> EnrollReply:
+    invitation = record.invitation
+    secret = enroll_login_secret(invitation.invitation_id, invitation.password)
+    login = Login(ENROLL_LOGIN_PREFIX + invitation.invitation_id, password_text(secret))
+    try:
+        async with MqttTransport(urls, login).connect() as connection:
+            await connection.subscribe(topics.enrolled(invitation.invitation_id))
+            reply = await _exchange(connection, record)
+    except LoginRefusedError as error:
+        raise InvitationRefusedError(
+            "the server refused the invitation: it was used, has expired or was withdrawn; "
+            "ask for a new one"
+        ) from error
+    if reply.status is Status.OK and reply.address == record.address:
+        return reply
+    if reply.status is Status.INVITATION_USED:
+        raise InvitationUsedError(
+            "another device has redeemed this invitation; ask for a new one, and tell the "
+            "operator if that device was not yours"
+        )
+    raise InvitationRefusedError(
+        f"the directory refused the invitation: {reply.status}; ask for a new one"
+    )
+
+
+async def _exchange(connection: Connection, record: DeviceRecord) -> EnrollReply:
+    invitation = record.invitation
+    pair = HpkeKeyPair.from_private_bytes(record.reply_private)
+    request = EnrollRequest(
+        invitation_id=invitation.invitation_id,
+        password=invitation.password,
+        nonce=record.nonce,
+        device_list=record.device_list,
+        credential_hash=secret_hash(password_text(record.credential)),
+        reply_key=pair.public,
+    )
+    info = enroll_info(invitation.directory_id, invitation.invitation_id)
+    sealed = hpke.seal(invitation.directory_hpke_key, encode(request), info)
+    for _ in range(REPEATS):
+        await connection.publish(topics.enroll(invitation.invitation_id), sealed)
+        try:
+            async with asyncio.timeout(REPEAT_SECONDS):
+                return await _answer(connection, record, pair)
+        except TimeoutError:
+            continue
+    raise DirectoryUnavailableError(
+        "the key directory does not answer; call again with the same invitation and store"
+    )
+
+
+async def _answer(connection: Connection, record: DeviceRecord, pair: HpkeKeyPair) -> EnrollReply:
+    invitation = record.invitation
+    info = enrolled_info(invitation.directory_id, invitation.invitation_id)
+    async for incoming in connection.incoming():
+        try:
+            reply = ENROLL_REPLY.decode(pair.open(incoming.payload, info))
+            verify(invitation.directory_key, enroll_reply_bytes(reply), reply.signature)
+            if (reply.directory_id, reply.invitation_id, reply.nonce) != (
+                invitation.directory_id,
+                invitation.invitation_id,
+                record.nonce,
+            ):
+                raise RefusedReplyError("an answer to another request")
+        except ProtocolError:
+            continue
+        return reply
+    raise ConnectionLostError("the connection to the broker ended")
+
+
+async def _publish_prekeys(store: ClientStore, record: DeviceRecord, urls: Sequence[str]) -> None:
+    context = open_context(store, load_device(record))
+    login = Login(record.address, password_text(record.credential))
+    async with MqttTransport(urls, login).connect() as connection:
+        await connection.subscribe(topics.reply_filter(record.address))
+        context.directory.attach(connection)
+
+        async def receive() -> None:
+            async for incoming in connection.incoming():
+                context.directory.receive(incoming)
+
+        receiving = asyncio.create_task(receive())
+        try:
+            await upload_waiting(context)
+        finally:
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)

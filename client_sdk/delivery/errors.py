@@ -1,0 +1,57 @@
+"""What the directory's answers and the lease mean for an app."""
+
+from client_sdk.wire.errors import MisuseError, OperationalError, ProtocolError
+
+
+class DirectoryUnavailableError(OperationalError):
+    """The key directory did not answer; what was queued stays queued."""
+
+    code = "directory_unavailable"
+
+
+class RateLimitedError(OperationalError):
+    """The key directory asks to try later."""
+
+    code = "rate_limited"
+
+
+class NotContactError(MisuseError):
+    """No such user, or none that the directory's policy lets this user reach."""
+
+    code = "not_contact"
+
+
+class InvitationRefusedError(MisuseError):
+    """The invitation was used, has expired, or was withdrawn."""
+
+    code = "invitation_refused"
+
+
+class InvitationUsedError(MisuseError):
+    """Another device redeemed this invitation."""
+
+    code = "invitation_used"
+
+
+class AlreadyEnrolledError(MisuseError):
+    """The store belongs to a device that another invitation made."""
+
+    code = "already_enrolled"
+
+
+class NotEnrolledError(MisuseError):
+    """The store's enrolment was not finished."""
+
+    code = "not_enrolled"
+
+
+class RefusedReplyError(ProtocolError):
+    """A reply that the directory did not sign for this request."""
+
+    code = "refused_reply"
+
+
+class DirectoryRefusedError(OperationalError):
+    """The directory refused a request of this device."""
+
+    code = "directory_refused"

@@ -1,0 +1,278 @@
+"""Envelopes become messages: open, commit, then clear, receipt and tell the app."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from client_sdk.core.errors import SkippedTooFarError, UnknownSessionError
+from client_sdk.delivery.clock import now_ms
+from client_sdk.delivery.context import Context
+from client_sdk.delivery.drop_log import DropLog
+from client_sdk.delivery.fair_queue import FairQueue
+from client_sdk.delivery.senders import SenderLookup
+from client_sdk.machine.changes import Changes, PrekeyKind, combine
+from client_sdk.machine.devices import is_withdrawn
+from client_sdk.machine.errors import ReplayedHandshakeError, UnknownDeviceError
+from client_sdk.machine.events import Event
+from client_sdk.machine.prekeys import responder_prekeys
+from client_sdk.machine.receiving import (
+    Arrived,
+    HandshakeInput,
+    Opened,
+    handshake_digest,
+    handshake_wanted,
+    open_envelope,
+    parse_arrived,
+    plan_give_up,
+    plan_receive,
+    plan_repeat,
+    prekeys_named,
+)
+from client_sdk.machine.state import PeerState, based_on
+from client_sdk.machine.streams import GAP_TIMEOUT_MS
+from client_sdk.stores.errors import StaleSnapshotError
+from client_sdk.transport.ports import Incoming
+from client_sdk.wire import topics
+from client_sdk.wire.errors import ProtocolError
+from client_sdk.wire.ids import DeviceAddress, MessageId, UserName, user_of
+from client_sdk.wire.topics import InboxTopic
+
+MAX_BATCH: Final = 512
+"""Envelopes that are opened and committed in one step."""
+
+MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
+"""Envelopes in memory that are not decided yet; more of them stay on the broker meanwhile."""
+
+MAX_LEFT_WAITING: Final = 4096
+"""Envelopes that do not open yet and are remembered: they stay on the broker, unopened."""
+
+
+@dataclass(slots=True)
+class _Step:
+    """One user's batch while it is decided."""
+
+    state: PeerState
+    changes: Changes
+    events: list[Event] = field(default_factory=list)
+    clear: list[InboxTopic] = field(default_factory=list)
+    handshakes: set[bytes] = field(default_factory=set)
+    prekeys_spent: set[tuple[PrekeyKind, int]] = field(default_factory=set)
+    progressed: set[DeviceAddress] = field(default_factory=set)
+    new: int = 0
+
+
+class Inbox:
+    """The receiving half of one open device."""
+
+    def __init__(self, context: Context) -> None:
+        """Start with nothing waiting."""
+        self._context = context
+        self._queue = FairQueue()
+        self._queued_bytes = 0
+        self._senders = SenderLookup(context)
+        self._drop_log = DropLog()
+        self._left_waiting: OrderedDict[tuple[str, bytes], DeviceAddress] = OrderedDict()
+        self.accepted = 0
+        """Envelopes that brought something new, since the start."""
+
+    def put(self, incoming: Incoming) -> None:
+        """Take an envelope from the network; empty payloads are one's own clears coming back."""
+        size = len(incoming.payload)
+        if size and self._queued_bytes + size <= MAX_QUEUED_BYTES:
+            self._queued_bytes += size
+            self._queue.put(incoming)
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that came in was decided."""
+        return not len(self._queue)
+
+    async def loop(self) -> None:
+        """Decide what arrives until cancelled."""
+        while True:
+            batch = await self._queue.take(MAX_BATCH)
+            self._queued_bytes -= sum(len(one.payload) for one in batch)
+            async with asyncio.TaskGroup() as group:
+                for user, arrived in self._by_user(batch).items():
+                    group.create_task(self._receive(user, arrived))
+
+    async def sender_loop(self) -> None:
+        """Look up senders that are not known yet, until cancelled; then decide their envelopes."""
+        await self._senders.loop(self._put_back, self._clear)
+
+    async def gap_loop(self) -> None:
+        """Hand over, once a second, what waited too long behind a missing message."""
+        while True:
+            for user, _ in await self._context.store.gaps_since(now_ms() - GAP_TIMEOUT_MS):
+                await self._give_up(user)
+            await asyncio.sleep(1)
+
+    def _put_back(self, arrived: Arrived, payload: bytes) -> None:
+        self.put(Incoming(topics.inbox(*arrived.topic), payload, retained=True))
+
+    def _by_user(self, batch: list[Incoming]) -> dict[UserName, list[tuple[Arrived, bytes]]]:
+        users: dict[UserName, list[tuple[Arrived, bytes]]] = {}
+        for incoming in batch:
+            if (incoming.topic, hashlib.sha256(incoming.payload).digest()) in self._left_waiting:
+                continue
+            try:
+                topic = topics.parse_inbox(incoming.topic)
+            except ProtocolError:
+                continue
+            sender = user_of(topic.sender)
+            try:
+                arrived = parse_arrived(topic, incoming.payload)
+            except ProtocolError as error:
+                self._drop_log.dropped(topic.sender, error.code)
+                self._clear(topic)
+                continue
+            if topic.recipient == self._context.own.address and sender != self._context.own.user:
+                users.setdefault(sender, []).append((arrived, incoming.payload))
+        return users
+
+    async def _receive(self, user: UserName, batch: list[tuple[Arrived, bytes]]) -> None:
+        context = self._context
+        if self._senders.refused(user):
+            for arrived, _ in batch:
+                self._clear(arrived.topic)
+            return
+        try:
+            async with context.peers.lock(user):
+                step = await self._decide(user, batch)
+                if step.changes != Changes():
+                    devices = tuple(step.state.sessions) if step.changes.based_on else ()
+                    await context.peers.commit(step.state, step.changes, devices)
+        except StaleSnapshotError:
+            for arrived, payload in batch:
+                self._put_back(arrived, payload)
+            return
+        for topic in step.clear:
+            self._clear(topic)
+        self._try_again(step.progressed)
+        self.accepted += step.new
+        context.events.emit(step.events)
+        context.receipts_bell.ring()
+        if step.changes.receipted:
+            context.outbox_bell.ring()
+        context.changed_bell.ring()
+
+    async def _decide(self, user: UserName, batch: list[tuple[Arrived, bytes]]) -> _Step:
+        context, now = self._context, now_ms()
+        step = _Step(await context.peers.load(user), Changes())
+        if step.state.peer.blocked:
+            step.clear.extend(arrived.topic for arrived, _ in batch)
+            return step
+        if is_withdrawn(step.state):  # the policy may have changed again: the directory knows
+            self._senders.forget(user)
+            kept = self._senders.look_up
+            step.clear.extend(one.topic for one, payload in batch if not kept(one, payload))
+            return step
+        keys = [(one.topic.sender, one.topic.envelope_id) for one, _ in batch]
+        before = await context.store.find_opened(keys)
+        opened: list[Opened] = []
+        seen: set[tuple[InboxTopic, bytes]] = set()
+        for arrived, payload in batch:
+            if (arrived.topic, arrived.digest) in seen:
+                continue
+            seen.add((arrived.topic, arrived.digest))
+            known = before.get((arrived.topic.sender, arrived.topic.envelope_id))
+            if known is not None and known.digest == arrived.digest:
+                step.changes = combine(step.changes, plan_repeat(step.state, known, now))
+                step.clear.append(arrived.topic)
+            else:
+                opened.extend(await self._open(step, arrived, payload))
+        await self._place(step, opened)
+        return step
+
+    async def _open(self, step: _Step, arrived: Arrived, payload: bytes) -> list[Opened]:
+        """Open one envelope into ``step``; an empty list where there is nothing to place."""
+        try:
+            handshake = await self._handshake(step, arrived)
+            step.state, opened = open_envelope(
+                self._context.own, step.state, arrived, handshake, now_ms()
+            )
+        except (UnknownSessionError, SkippedTooFarError):
+            self._leave_waiting(arrived)
+            return []
+        except UnknownDeviceError:
+            if self._senders.look_up(arrived, payload):
+                return []
+            step.clear.append(arrived.topic)
+            return []
+        except ProtocolError as error:
+            self._drop_log.dropped(arrived.topic.sender, error.code)
+            step.clear.append(arrived.topic)
+            return []
+        step.handshakes.update(opened.changes.handshakes)
+        step.prekeys_spent.update(opened.changes.prekeys_spent)
+        return [opened]
+
+    async def _handshake(self, step: _Step, arrived: Arrived) -> HandshakeInput | None:
+        header = handshake_wanted(step.state, arrived)
+        if header is None:
+            return None
+        if step.state.device_list is None:
+            raise UnknownDeviceError("the sender is not known yet")
+        digest = handshake_digest(header.handshake)
+        if digest in step.handshakes or await self._context.store.knows_handshake(digest):
+            raise ReplayedHandshakeError("a handshake came a second time; it was dropped")
+        rows = await self._context.store.load_prekeys(prekeys_named(header.handshake))
+        left = {key: row for key, row in rows.items() if key not in step.prekeys_spent}
+        return responder_prekeys(header, left)
+
+    async def _place(self, step: _Step, opened: list[Opened]) -> None:
+        """Decide opened envelopes in the order of their streams, whatever order they came in."""
+        opened.sort(key=lambda one: (one.content.stream_id, one.content.sequence))
+        ids = [one.content.message_id for one in opened]
+        known = await self._context.store.known_messages(step.state.user, ids)
+        for one in opened:
+            message_id: MessageId = one.content.message_id
+            try:
+                step.state, changes, events = plan_receive(
+                    step.state, one, now_ms(), known=message_id in known
+                )
+            except ProtocolError as error:
+                self._drop_log.dropped(one.arrived.topic.sender, error.code)
+                changes = Changes(
+                    based_on=based_on(step.state),
+                    prekeys_spent=one.changes.prekeys_spent,
+                    handshakes=one.changes.handshakes,
+                )
+                events = ()
+            known.add(message_id)
+            step.changes = combine(step.changes, changes)
+            step.events.extend(events)
+            step.clear.append(one.arrived.topic)
+            step.progressed.add(one.arrived.topic.sender)
+            step.new += 1
+
+    async def _give_up(self, user: UserName) -> None:
+        context, now = self._context, now_ms()
+        async with context.peers.lock(user):
+            state = await context.peers.load(user)
+            for position in state.streams.values():
+                if position.gap_since is None or position.gap_since > now - GAP_TIMEOUT_MS:
+                    continue
+                state, changes, events = plan_give_up(state, position, now)
+                try:
+                    state = await context.peers.commit(state, changes, ())
+                except StaleSnapshotError:
+                    return
+                context.events.emit(events)
+        context.changed_bell.ring()
+
+    def _leave_waiting(self, arrived: Arrived) -> None:
+        self._left_waiting[topics.inbox(*arrived.topic), arrived.digest] = arrived.topic.sender
+        if len(self._left_waiting) > MAX_LEFT_WAITING:
+            self._left_waiting.popitem(last=False)
+
+    def _try_again(self, devices: set[DeviceAddress]) -> None:
+        """Decide what was left waiting once more when it comes: an earlier envelope opened."""
+        waiting = self._left_waiting
+        for key in [one for one, sender in waiting.items() if sender in devices]:
+            del waiting[key]
+
+    def _clear(self, topic: InboxTopic) -> None:
+        self._context.clears.put_nowait(topics.inbox(*topic))

@@ -1,0 +1,230 @@
+"""Queued messages become envelopes; envelopes are published until they are receipted."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from typing import Final
+
+from client_sdk.core.errors import StaleBundleError
+from client_sdk.delivery.bell import wait_for
+from client_sdk.delivery.clock import now_ms
+from client_sdk.delivery.context import Context
+from client_sdk.delivery.errors import (
+    DirectoryRefusedError,
+    DirectoryUnavailableError,
+    NotContactError,
+    RateLimitedError,
+)
+from client_sdk.delivery.pace import step
+from client_sdk.delivery.peers import fresh_envelopes
+from client_sdk.machine.changes import (
+    Changes,
+    Message,
+    MessageState,
+    OutboxEnvelope,
+    StateChange,
+    combine,
+)
+from client_sdk.machine.errors import IdentityChangedError, NoSessionError
+from client_sdk.machine.events import Failed, IdentityChanged, RecipientInactive
+from client_sdk.machine.sending import plan_message, without_session
+from client_sdk.machine.state import PeerState, based_on
+from client_sdk.stores.errors import StaleSnapshotError
+from client_sdk.stores.ports import Backlog, PublishedMark
+from client_sdk.transport.ports import Connection
+from client_sdk.wire import topics
+from client_sdk.wire.errors import ProtocolError
+from client_sdk.wire.ids import DeviceAddress, UserName
+
+MAX_UNRECEIPTED_ENVELOPES: Final = 500
+"""Envelopes for one recipient device that lie on the broker; the rest waits in the store."""
+
+MAX_UNRECEIPTED_BYTES: Final = 8 * 1024 * 1024
+"""The same in bytes."""
+
+PLAN_BATCH: Final = 64
+"""Messages that are encrypted and committed in one step."""
+
+PUBLISH_WINDOW: Final = 100
+"""Envelopes published before their acknowledgements are waited for."""
+
+MAX_IDLE_SECONDS: Final = 60.0
+RETRY_SECONDS: Final = 30.0
+RATE_LIMIT_RETRY_SECONDS: Final = 120.0
+DISTRUST_RETRY_SECONDS: Final = 3600.0
+INACTIVE_RETRY_SECONDS: Final = 24 * 3600.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Outbox:
+    """The sending half of one open device."""
+
+    def __init__(self, context: Context, resend_seconds: tuple[float, ...]) -> None:
+        """Start with no user held back."""
+        self._context = context
+        self._resend_seconds = resend_seconds
+        self._not_before: dict[UserName, float] = {}
+
+    async def plan_loop(self) -> None:
+        """Turn queued messages into envelopes until cancelled."""
+        while True:
+            ticket = self._context.outbox_bell.ticket()
+            for user in await self._context.store.users_with_queued():
+                if time.monotonic() >= self._not_before.get(user, 0.0):
+                    await self._plan_user(user)
+            await wait_for(ticket, self._next_try())
+
+    async def publish_loop(self, connection: Connection) -> None:
+        """Publish due envelopes until cancelled; all of them are due at the start."""
+        store = self._context.store
+        await store.publish_again(now_ms())
+        while True:
+            ticket = self._context.publish_bell.ticket()
+            due = await store.due_envelopes(now_ms(), PUBLISH_WINDOW)
+            if due:
+                await self._publish(connection, due)
+                continue
+            next_at = await store.next_envelope_at()
+            idle = MAX_IDLE_SECONDS if next_at is None else (next_at - now_ms()) / 1000
+            await wait_for(ticket, min(max(idle, 0.01), MAX_IDLE_SECONDS))
+
+    async def submit(self, message: Message) -> None:
+        """Commit a new message: with its envelopes where there is a session and nothing before it.
+
+        Raises:
+            StoreError: Nothing was queued.
+        """
+        context = self._context
+        lock = context.peers.lock(message.conversation)
+        if not lock.locked():  # otherwise others are under way: they are encrypted in one batch
+            async with lock:
+                if await self._submit_planned(message):
+                    context.publish_bell.ring()
+                    return
+        await context.store.commit(Changes(messages=(message,)))
+        context.outbox_bell.ring()
+
+    async def _submit_planned(self, message: Message) -> bool:
+        context, user = self._context, message.conversation
+        state = await context.peers.load(user)
+        if not state.devices or without_session(state) or await context.store.queued(user, 1):
+            return False
+        room = await self._room(state)
+        if room.envelopes == 0:
+            return False
+        moved, changes = self._encrypt(state, [message], room.size)
+        if not changes.planned:
+            return False
+        try:
+            both = combine(Changes(messages=(message,)), changes)
+            await context.peers.commit(moved, both, moved.devices)
+        except StaleSnapshotError:
+            return False
+        return True
+
+    def retry_now(self) -> None:
+        """Forget who was held back because the directory was away: it may be back."""
+        self._not_before.clear()
+
+    def _next_try(self) -> float:
+        now = time.monotonic()
+        waits = [at - now for at in self._not_before.values() if at > now]
+        return min([MAX_IDLE_SECONDS, *waits]) + 0.01
+
+    async def _publish(self, connection: Connection, due: list[OutboxEnvelope]) -> None:
+        sender = self._context.own.address
+        async with asyncio.TaskGroup() as group:
+            for one in due:
+                topic = topics.inbox(one.recipient, sender, one.envelope_id)
+                group.create_task(connection.publish(topic, one.payload, retain=True))
+        now = now_ms()
+        await self._context.store.mark_published(
+            [PublishedMark(one.envelope_id, now + self._resend_ms(one.attempts)) for one in due]
+        )
+        self._context.changed_bell.ring()
+
+    async def _plan_user(self, user: UserName) -> None:
+        try:
+            while await self._plan_batch(user):
+                pass
+        except StaleSnapshotError:
+            self._context.outbox_bell.ring()
+        except NotContactError:
+            await self._fail_all(user)
+        except StaleBundleError:
+            self._context.events.emit([RecipientInactive(user)])
+            self._hold_back(user, INACTIVE_RETRY_SECONDS)
+        except (DirectoryUnavailableError, DirectoryRefusedError, NoSessionError):
+            self._hold_back(user, RETRY_SECONDS)
+        except RateLimitedError:
+            self._hold_back(user, RATE_LIMIT_RETRY_SECONDS)
+        except IdentityChangedError:
+            self._context.events.emit([IdentityChanged(user)])
+            self._hold_back(user, DISTRUST_RETRY_SECONDS)
+        except ProtocolError as error:
+            _logger.warning("the directory's keys of a user were refused: %s", error.code)
+            self._hold_back(user, DISTRUST_RETRY_SECONDS)
+
+    async def _plan_batch(self, user: UserName) -> bool:
+        """Encrypt one batch; tell whether there may be more to do at once."""
+        context = self._context
+        known = await context.peers.load(user)
+        if known.devices and (await self._room(known)).envelopes == 0:
+            return False  # no bundle is fetched for what has to wait anyway
+        fetched = await context.peers.fetch_missing(user)
+        async with context.peers.lock(user):
+            state = await context.peers.with_sessions(await context.peers.load(user), fetched)
+            room = await self._room(state)
+            messages = await context.store.queued(user, min(room.envelopes, PLAN_BATCH))
+            moved, changes = self._encrypt(state, messages, room.size)
+            if not changes.planned:
+                return False
+            await context.peers.commit(moved, changes, moved.devices)
+            context.publish_bell.ring()
+            context.changed_bell.ring()
+            return len(changes.planned) == PLAN_BATCH
+
+    def _encrypt(
+        self, state: PeerState, messages: list[Message], room: int
+    ) -> tuple[PeerState, Changes]:
+        """Plan messages as long as no device's envelopes are over ``room`` bytes."""
+        changes = Changes(based_on=based_on(state))
+        sizes: Counter[DeviceAddress] = Counter()
+        for message in messages:
+            fresh = fresh_envelopes(state)
+            moved, planned = plan_message(self._context.own, state, message, fresh, now_ms())
+            for envelope in planned.envelopes:
+                sizes[envelope.recipient] += len(envelope.payload)
+            if max(sizes.values(), default=0) > room:
+                break
+            state, changes = moved, combine(changes, planned)
+        return state, combine(changes, Changes(peers=(state.peer,)))
+
+    async def _room(self, state: PeerState) -> Backlog:
+        """Return how many more envelopes and bytes may lie on the broker for each device."""
+        envelopes, size = MAX_UNRECEIPTED_ENVELOPES, MAX_UNRECEIPTED_BYTES
+        for device in state.devices:
+            backlog = await self._context.store.backlog(device)
+            envelopes = min(envelopes, MAX_UNRECEIPTED_ENVELOPES - backlog.envelopes)
+            size = min(size, MAX_UNRECEIPTED_BYTES - backlog.size)
+        return Backlog(max(envelopes, 0), size)
+
+    async def _fail_all(self, user: UserName) -> None:
+        context = self._context
+        messages: list[Message] = await context.store.queued(user, PLAN_BATCH)
+        while messages:
+            changes = tuple(
+                StateChange(one.message_id, one.sender, MessageState.FAILED) for one in messages
+            )
+            await context.store.commit(Changes(states=changes))
+            context.events.emit(Failed(one.message_id, user, "not_contact") for one in messages)
+            messages = await context.store.queued(user, PLAN_BATCH)
+        context.changed_bell.ring()
+
+    def _hold_back(self, user: UserName, seconds: float) -> None:
+        self._not_before[user] = time.monotonic() + seconds
+
+    def _resend_ms(self, attempts: int) -> int:
+        return round(step(self._resend_seconds, attempts) * 1000)

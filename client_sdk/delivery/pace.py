@@ -1,0 +1,23 @@
+"""How long the loops wait before they do a thing again."""
+
+from dataclasses import dataclass
+from typing import Final
+
+RESEND_SECONDS: Final = (30.0, 120.0, 600.0, 3600.0)
+"""When an envelope without a receipt is published again; the last repeats."""
+
+RESYNC_SECONDS: Final = (5.0, 10.0, 180.0)
+"""When the inbox is subscribed to again; the last repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The pace of one engine: an app keeps the defaults, a simulation runs faster."""
+
+    resend_seconds: tuple[float, ...] = RESEND_SECONDS
+    resync_seconds: tuple[float, ...] = RESYNC_SECONDS
+
+
+def step(delays: tuple[float, ...], number: int) -> float:
+    """Return the delay of a step, from 0; the last delay repeats."""
+    return delays[min(number, len(delays) - 1)]

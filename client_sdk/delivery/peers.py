@@ -1,0 +1,154 @@
+"""Users as delivery sees them: parsed once, kept while their revision stands."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from client_sdk import entropy
+from client_sdk.core.session import InitiatorKeys
+from client_sdk.core.state_format import parse_record
+from client_sdk.delivery.clock import now_ms
+from client_sdk.delivery.directory import DirectoryClient
+from client_sdk.machine.changes import Changes, combine
+from client_sdk.machine.device import OwnDevice
+from client_sdk.machine.devices import adopt_device_list
+from client_sdk.machine.sending import (
+    FreshEnvelope,
+    FreshEnvelopes,
+    fresh_keys_wanted,
+    start_session,
+    without_session,
+)
+from client_sdk.machine.state import PeerState, expired, parse_device_list, session_rows, written
+from client_sdk.stores.ports import ClientStore
+from client_sdk.wire.bundle import PrekeyBundle, addresses
+from client_sdk.wire.directory import DeviceListReply
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
+
+MAX_CACHED_PEERS: Final = 1024
+
+_logger = logging.getLogger(__name__)
+
+
+class Fetched(NamedTuple):
+    """What the directory answered before a message is planned; not verified yet."""
+
+    reply: DeviceListReply | None
+    bundles: tuple[PrekeyBundle, ...]
+
+
+class Peers:
+    """Loads and commits one user's state; one step at a time for each user."""
+
+    def __init__(self, store: ClientStore, own: OwnDevice, directory: DirectoryClient) -> None:
+        """Start with nothing loaded."""
+        self._store = store
+        self._own = own
+        self._directory = directory
+        self._cache: OrderedDict[UserName, PeerState] = OrderedDict()
+        self._locks: WeakValueDictionary[UserName, asyncio.Lock] = WeakValueDictionary()
+
+    def lock(self, user: UserName) -> asyncio.Lock:
+        """Return the lock that a step on ``user`` holds from load to commit."""
+        return self._locks.setdefault(user, asyncio.Lock())
+
+    async def load(self, user: UserName) -> PeerState:
+        """Return a user's newest state; keys are parsed only when the revision moved."""
+        snapshot = await self._store.snapshot(user)
+        cached = self._cache.get(user)
+        if cached is not None and cached.revision == snapshot.revision:
+            streams = {(one.device, one.stream_id): one for one in snapshot.streams}
+            return expired(replace(cached, streams=streams), now_ms())
+        state = PeerState(
+            snapshot.revision,
+            snapshot.peer,
+            parse_device_list(snapshot.peer),
+            {row.device: parse_record(row.record) for row in snapshot.sessions},
+            {(one.device, one.stream_id): one for one in snapshot.streams},
+        )
+        self._remember(state)
+        return expired(state, now_ms())
+
+    async def commit(
+        self, state: PeerState, changes: Changes, devices: tuple[DeviceAddress, ...]
+    ) -> PeerState:
+        """Commit a step with the sessions of ``devices`` as they stand in ``state``.
+
+        Raises:
+            StaleSnapshotError: Another process moved this user on; load and plan again.
+        """
+        rows = Changes(sessions=session_rows(state, devices))
+        await self._store.commit(combine(changes, rows))
+        committed = written(state, changes)
+        self._remember(committed)
+        return committed
+
+    async def refresh(self, user: UserName) -> PeerState:
+        """Fetch and adopt a user's device list; call without the user's lock.
+
+        Raises:
+            IdentityChangedError: The account key is another one; nothing was adopted.
+            NotContactError: The directory lets this user not be reached.
+            DirectoryUnavailableError: No answer.
+        """
+        reply = await self._directory.fetch_device_list(user)
+        async with self.lock(user):
+            return await self._adopt(await self.load(user), reply)
+
+    async def fetch_missing(self, user: UserName) -> Fetched:
+        """Fetch what the next message to ``user`` needs; call without the user's lock.
+
+        A directory that is slow to answer must not hold up what ``user`` sends meanwhile.
+        """
+        state = await self.load(user)
+        reply, device_list, wanted = None, state.device_list, without_session(state)
+        if device_list is None:
+            reply = await self._directory.fetch_device_list(user)
+            device_list, wanted = reply.device_list, addresses(reply.device_list)
+        bundles = [await self._directory.fetch_bundle(device) for device in wanted]
+        if any(bundle.device_list != device_list for bundle in bundles):
+            reply = await self._directory.fetch_device_list(user)
+        return Fetched(reply, tuple(bundles))
+
+    async def with_sessions(self, state: PeerState, fetched: Fetched) -> PeerState:
+        """Return the state with a session for every active device; call with the lock held.
+
+        The new sessions are committed with the first message that uses them.
+        """
+        if fetched.reply is not None:
+            state = await self._adopt(state, fetched.reply)
+        missing = without_session(state)
+        for bundle in fetched.bundles:
+            if bundle.address not in missing:
+                continue
+            fresh = InitiatorKeys(
+                entropy.draw_x25519(),
+                entropy.encapsulate(bundle.kem_prekey.key),
+                entropy.draw_x25519(),
+            )
+            state = start_session(self._own, state, bundle, fresh, now_ms())
+        return state
+
+    async def _adopt(self, state: PeerState, reply: DeviceListReply) -> PeerState:
+        adopted, changes = adopt_device_list(state, reply)
+        return await self.commit(adopted, changes, ())
+
+    def _remember(self, state: PeerState) -> None:
+        self._cache[state.user] = state
+        self._cache.move_to_end(state.user)
+        if len(self._cache) > MAX_CACHED_PEERS:
+            self._cache.popitem(last=False)
+
+
+def fresh_envelopes(state: PeerState) -> FreshEnvelopes:
+    """Draw an envelope id for every active device, and the keys that each encryption wants."""
+    return {
+        device: FreshEnvelope(
+            EnvelopeId(entropy.draw_id()),
+            entropy.draw_keys(fresh_keys_wanted(state, device)),
+        )
+        for device in state.devices
+    }

@@ -1,0 +1,103 @@
+"""Sealed receipts: the first of a quiet conversation at once, then many in one."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+
+from client_sdk import entropy
+from client_sdk.delivery.bell import wait_for
+from client_sdk.delivery.clock import now_ms
+from client_sdk.delivery.context import Context
+from client_sdk.delivery.errors import NotContactError
+from client_sdk.delivery.peers import fresh_envelopes
+from client_sdk.machine.changes import Changes, ReceiptDue
+from client_sdk.machine.sending import FreshReceipt, plan_receipts
+from client_sdk.stores.errors import StaleSnapshotError, StoreError
+from client_sdk.wire.errors import OperationalError, ProtocolError
+from client_sdk.wire.ids import UserName
+from client_sdk.wire.limits import MAX_RECEIPT_IDS
+
+GATHER_SECONDS: Final = 1.0
+"""Receipts of a lively conversation are gathered for this long, or until one is full."""
+
+RETRY_SECONDS: Final = 30.0
+"""How long receipts wait where the directory had to be asked and was of no help."""
+
+LOOKED_AT: Final = 20 * MAX_RECEIPT_IDS
+MAX_IDLE_SECONDS: Final = 60.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Receipts:
+    """The loop that pays what is owed."""
+
+    def __init__(self, context: Context) -> None:
+        """Start with every conversation quiet."""
+        self._context = context
+        self._last_sent: dict[UserName, float] = {}
+        self._not_before: dict[UserName, float] = {}
+
+    async def loop(self) -> None:
+        """Encrypt due receipts until cancelled."""
+        while True:
+            ticket = self._context.receipts_bell.ticket()
+            waiting = await self._send_due(at_once=False)
+            if not waiting:
+                await wait_for(ticket, MAX_IDLE_SECONDS)
+            else:
+                await asyncio.sleep(GATHER_SECONDS / 10)
+
+    async def flush(self) -> None:
+        """Encrypt everything that is owed now, gathered or not."""
+        await self._send_due(at_once=True)
+
+    async def _send_due(self, *, at_once: bool) -> bool:
+        """Send what is due; tell whether some still gather."""
+        due = sorted(await self._context.store.receipts_due(LOOKED_AT), key=_conversation)
+        gathering = False
+        for (user, _), group in groupby(due, key=_conversation):
+            if time.monotonic() < self._not_before.get(user, 0.0):
+                continue
+            owed = list(group)
+            while len(owed) >= MAX_RECEIPT_IDS or (owed and (at_once or self._is_due(user, owed))):
+                await self._send(user, owed[:MAX_RECEIPT_IDS])
+                owed = owed[MAX_RECEIPT_IDS:]
+            gathering = gathering or bool(owed)
+        return gathering
+
+    def _is_due(self, user: UserName, owed: Sequence[ReceiptDue]) -> bool:
+        quiet = time.monotonic() - self._last_sent.get(user, -GATHER_SECONDS) >= GATHER_SECONDS
+        oldest = min(one.due_since for one in owed)
+        return quiet or now_ms() - oldest >= GATHER_SECONDS * 1000
+
+    async def _send(self, user: UserName, owed: Sequence[ReceiptDue]) -> None:
+        context = self._context
+        try:
+            fetched = await context.peers.fetch_missing(user)
+            async with context.peers.lock(user):
+                state = await context.peers.load(user)
+                state = await context.peers.with_sessions(state, fetched)
+                fresh = FreshReceipt(entropy.draw_message_id(), fresh_envelopes(state))
+                moved, changes = plan_receipts(context.own, state, owed, fresh, now_ms())
+                await context.peers.commit(moved, changes, moved.devices)
+        except StaleSnapshotError:
+            return  # still owed: the next round plans again
+        except StoreError:
+            raise
+        except NotContactError:  # the sender's repeat makes them due again, should that change
+            await context.store.commit(Changes(receipts_sent=tuple(owed)))
+            return
+        except (OperationalError, ProtocolError) as error:
+            _logger.info("receipts cannot be sent now: %s", error.code)
+            self._not_before[user] = time.monotonic() + RETRY_SECONDS
+            return
+        self._last_sent[user] = time.monotonic()
+        context.publish_bell.ring()
+
+
+def _conversation(due: ReceiptDue) -> tuple[UserName, bool]:
+    return due.user, due.read
