@@ -1,0 +1,234 @@
+"""The commands of a device; those that send and receive are in ``cli_messages``."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Final
+
+import typer
+
+from client_sdk.cli_messages import app as messages_app
+from client_sdk.cli_options import (
+    BrokerUrl,
+    Json,
+    Opened,
+    PassphraseFile,
+    Store,
+    connect,
+    read_passphrase,
+)
+from client_sdk.handles import HistoryMessage
+from client_sdk.lines import lines_of
+from client_sdk.messenger import Messenger, load_own
+from client_sdk.printing import Output, open_stdin, reported_errors, warn
+from client_sdk.stores.sqlite import SqliteStore, key_file, store_exists
+from client_sdk.transport.mqtt import parse_broker_url
+from client_sdk.wire.invitation import password_text
+
+_AROUND: Final = "\ufeff \t\r\n\"'"
+"""What editors and shells leave around a line."""
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.command()
+def enroll(
+    invitation: Annotated[str, typer.Argument(help="The line of `invite`; - reads it from stdin.")],
+    *,
+    store: Store,
+    passphrase_file: PassphraseFile = None,
+    broker_url: BrokerUrl = None,
+    json_lines: Json = False,
+) -> None:
+    """Redeem an invitation and make this device's store; call again after a crash."""
+    with reported_errors():
+        line = asyncio.run(_first_line()) if invitation == "-" else invitation.strip(_AROUND)
+        if broker_url is not None:
+            parse_broker_url(broker_url)
+        passphrase = read_passphrase(passphrase_file)
+        new = not store_exists(store)
+        enrolled = asyncio.run(
+            Messenger.enroll(line, store, passphrase=passphrase, broker_url=broker_url)
+        )
+        if passphrase is None and new:
+            warn(f"no passphrase was given: {key_file(store)} now opens the store; guard it")
+        Output(json_lines=json_lines).say(
+            {"address": enrolled.address, "recovery_code": enrolled.recovery_code},
+            f"enrolled as {enrolled.address}\nrecovery code, for paper, shown once:\n"
+            f"  {enrolled.recovery_code}",
+        )
+
+
+app.registered_commands += messages_app.registered_commands
+
+
+@app.command()
+def history(
+    conversation: Annotated[str, typer.Argument(help="A user.")],
+    *,
+    store: Store,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 50,
+    before: Annotated[int | None, typer.Option("--before", help="A position to read on.")] = None,
+    passphrase_file: PassphraseFile = None,
+    json_lines: Json = False,
+) -> None:
+    """Print the newest messages of a conversation, own ones too, oldest first."""
+
+    async def show(messenger: Messenger) -> None:
+        output = Output(json_lines=json_lines)
+        for message in await messenger.history(conversation, limit=limit, before=before):
+            output.say(_history_fields(message), _history_line(message))
+
+    with reported_errors():
+        _look(
+            Messenger.open(store, passphrase=read_passphrase(passphrase_file), online=False), show
+        )
+
+
+@app.command()
+def contacts(
+    *,
+    store: Store,
+    passphrase_file: PassphraseFile = None,
+    broker_url: BrokerUrl = None,
+    json_lines: Json = False,
+) -> None:
+    """Print whom this user may write to; the last known ones when offline."""
+
+    async def show(messenger: Messenger) -> None:
+        await connect(messenger)
+        output = Output(json_lines=json_lines)
+        for one in await messenger.contacts():
+            output.say(
+                {"user": one.user, "role": one.role, "name": one.name},
+                f"{one.user}  {one.role}  {one.name}",
+            )
+
+    with reported_errors():
+        passphrase = read_passphrase(passphrase_file)
+        _look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), show)
+
+
+@app.command()
+def safety_number(
+    user: Annotated[str, typer.Argument(help="Whom to compare with.")],
+    *,
+    store: Store,
+    passphrase_file: PassphraseFile = None,
+    broker_url: BrokerUrl = None,
+    json_lines: Json = False,
+) -> None:
+    """Print the sixty digits to compare with a contact over another channel."""
+
+    async def show(messenger: Messenger) -> None:
+        await connect(messenger)
+        number = await messenger.safety_number(user)
+        Output(json_lines=json_lines).say(
+            {"user": number.user, "digits": number.digits}, f"{number.user}\n{number}"
+        )
+
+    with reported_errors():
+        passphrase = read_passphrase(passphrase_file)
+        _look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), show)
+
+
+@app.command()
+def credentials(
+    *,
+    store: Store,
+    passphrase_file: PassphraseFile = None,
+    json_lines: Json = False,
+) -> None:
+    """Print this device's MQTT login for other clients; stop the app first."""
+
+    async def read() -> dict[str, object]:
+        opened = SqliteStore.open(store, read_passphrase(passphrase_file))
+        try:
+            record = (await load_own(opened)).record
+        finally:
+            await opened.close()
+        return {
+            "broker_url": record.invitation.broker_urls[0],
+            "username": record.address,
+            "password": password_text(record.credential),
+            "client_id": record.address,
+            "ca_file": None,
+        }
+
+    with reported_errors():
+        login = asyncio.run(read())
+        lines = "\n".join(f"{name}: {value}" for name, value in login.items())
+        Output(json_lines=json_lines).say(login, lines)
+
+
+@app.command()
+def status(
+    *,
+    store: Store,
+    passphrase_file: PassphraseFile = None,
+    broker_url: BrokerUrl = None,
+    json_lines: Json = False,
+) -> None:
+    """Print who this device is, whether it reaches its broker, and what waits."""
+
+    async def show(messenger: Messenger) -> None:
+        await connect(messenger)
+        counts = await messenger.counts()
+        error = messenger.connection_error
+        connection = (
+            "connected"
+            if messenger.connected
+            else "held by another program"
+            if error is None
+            else error.code
+        )
+        fields: dict[str, object] = {
+            "address": messenger.address,
+            "role": messenger.role,
+            "connection": connection,
+            **counts._asdict(),
+        }
+        lines = "\n".join(f"{name}: {value}" for name, value in fields.items())
+        Output(json_lines=json_lines).say(fields, lines)
+
+    with reported_errors():
+        passphrase = read_passphrase(passphrase_file)
+        _look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), show)
+
+
+async def _first_line() -> str:
+    async for line in lines_of(open_stdin()):
+        text = line.decode(errors="replace").strip(_AROUND)
+        if text:
+            return text
+    return ""
+
+
+def _look(opened: Opened, show: Callable[[Messenger], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with opened as messenger:
+            await show(messenger)
+
+    asyncio.run(run())
+
+
+def _history_fields(message: HistoryMessage) -> dict[str, object]:
+    return {
+        "position": message.position,
+        "id": message.id,
+        "sender": message.sender,
+        "conversation": message.conversation,
+        "outgoing": message.outgoing,
+        "state": message.state,
+        "seq": message.seq,
+        "text": message.text,
+        "sent_at": message.sent_at,
+    }
+
+
+def _history_line(message: HistoryMessage) -> str:
+    try:
+        when = f"{datetime.fromtimestamp(message.sent_at / 1000).astimezone():%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):  # the sender's clock may say anything
+        when = "at no known time"
+    return f"{when}  {message.sender}: {message.text}  ({message.state})"

@@ -1,0 +1,65 @@
+"""What the commands of a device have in common."""
+
+import os
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from client_sdk.messenger import Messenger
+from client_sdk.wire.errors import MisuseError
+
+PASSPHRASE_VARIABLE: Final = "RATCHETMQ_PASSPHRASE"  # noqa: S105 - the name, not the value
+CONNECT_SECONDS: Final = 5.0
+
+Opened = AbstractAsyncContextManager[Messenger]
+
+Store = Annotated[Path, typer.Option("--store", help="The device's store.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help=f"Read the passphrase here (or {PASSPHRASE_VARIABLE})."),
+]
+BrokerUrl = Annotated[
+    str | None, typer.Option("--broker-url", help="In place of the invitation's address.")
+]
+
+
+def read_passphrase(file: Path | None) -> str | None:
+    """Return the passphrase of a file or of the environment; None where there is none.
+
+    Raises:
+        MisuseError: It cannot be read, is empty or is not UTF-8; nothing was changed.
+    """
+    if file is None:
+        given = os.environb.get(PASSPHRASE_VARIABLE.encode())
+        return utf8(given, PASSPHRASE_VARIABLE) if given else None
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise MisuseError(
+            f"cannot read the passphrase file {file}: {error.strerror}; nothing was changed"
+        ) from error
+    passphrase = utf8(data, f"the passphrase file {file}").rstrip("\r\n")
+    if not passphrase:
+        raise MisuseError(f"the passphrase file {file} is empty; nothing was changed")
+    return passphrase
+
+
+def utf8(data: bytes, what: str) -> str:
+    """Return the text that some bytes are.
+
+    Raises:
+        MisuseError: They are not UTF-8; the message names ``what`` and not its content.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise MisuseError(f"{what} is not UTF-8; nothing was changed") from error
+
+
+async def connect(messenger: Messenger) -> None:
+    """Wait for the connection, unless another process has it or there is none to be had."""
+    if messenger.leading:
+        await messenger.wait_connected(CONNECT_SECONDS)

@@ -1,0 +1,103 @@
+"""How commands speak: JSON for programs, lines for people, errors on stderr."""
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import typer
+
+from client_sdk.wire.errors import MessagingError, MisuseError, OperationalError
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_TIMED_OUT: Final = 3
+
+CONTINUATION: Final = "\n    | "
+"""How a message's further lines begin for a person: no line of another sender looks so."""
+
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_KEPT: Final = frozenset("\n\t\u200c\u200d")  # joiners are part of words and emoji
+
+
+class OutputFailedError(OperationalError):
+    """A result could not be written; the command ends."""
+
+    code = "output_failed"
+
+
+def open_stdin() -> int:
+    """Return the descriptor of stdin.
+
+    Raises:
+        MisuseError: This process was started without one.
+    """
+    if sys.stdin is None:
+        raise MisuseError("stdin is closed; nothing was read and nothing was changed")
+    return sys.stdin.fileno()
+
+
+class Output:
+    """One command's way of writing to stdout."""
+
+    def __init__(self, *, json_lines: bool) -> None:
+        """Write JSON where it was asked for, or where no person reads along."""
+        self._json = json_lines or sys.stdout is None or not sys.stdout.isatty()
+
+    def say(self, fields: dict[str, object], line: str) -> None:
+        """Write one result: ``fields`` as one JSON object a line, or ``line`` for a person.
+
+        Raises:
+            OutputFailedError: The disk is full, or there is no stdout.
+        """
+        text = json.dumps(fields, ensure_ascii=False) if self._json else _shown(fields, line)
+        if sys.stdout is None:
+            raise OutputFailedError("stdout is closed; what was not shown counts as not received")
+        # Unbuffered: a line is out when this returns, and none is left to fail at the exit.
+        left = memoryview(text.encode() + b"\n")
+        try:
+            while left:
+                left = left[os.write(sys.stdout.fileno(), left) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputFailedError(
+                f"cannot write to stdout: {error.strerror}; what was not shown counts as not "
+                "received"
+            ) from error
+
+
+def _shown(fields: dict[str, object], line: str) -> str:
+    """Return ``line`` for a terminal; what a sender wrote never starts a line of its own."""
+    text = fields.get("text")
+    if isinstance(text, str):
+        line = line.replace(text, text.replace("\n", CONTINUATION))
+    return printable(line)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` for a terminal: control and direction characters show as U+FFFD."""
+    return "".join(
+        "\ufffd" if unicodedata.category(one) in _HIDDEN and one not in _KEPT else one
+        for one in text
+    )
+
+
+def warn(text: str) -> None:
+    """Say something on stderr that does not end the command."""
+    typer.echo(f"ratchetmq: {printable(text)}", err=True)
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn errors into one line on stderr and exit code 1, or 2 for wrong usage."""
+    try:
+        yield
+    except MessagingError as error:
+        warn(str(error))
+        raise typer.Exit(EXIT_USAGE if isinstance(error, MisuseError) else EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_FAILED) from None

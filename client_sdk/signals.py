@@ -1,0 +1,58 @@
+"""A command that runs until it is told to end."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Final, TypeVar
+
+CANCEL_AGAIN_SECONDS: Final = 0.5
+
+_Result = TypeVar("_Result")
+
+
+def _say_nothing() -> None:
+    pass
+
+
+async def until_signalled(
+    work: Coroutine[None, None, _Result],
+    answering: asyncio.Event | None = None,
+    ready: Callable[[], None] = _say_nothing,
+    *,
+    insist: bool = True,
+) -> _Result | None:
+    """Run ``work`` to its end, or until SIGINT or SIGTERM: then cancel it and return None.
+
+    Args:
+        work: What to run; the error it ends with is raised here.
+        answering: Set by ``work`` once it does what it is for.
+        ready: Called once when that is so; an error it raises ends ``work``.
+        insist: Cancel again and again until ``work`` has ended; not for work whose own clean-up
+            waits for something.
+    """
+    running = asyncio.ensure_future(work)
+    signalled = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signalled.set)
+    stopped = asyncio.ensure_future(signalled.wait())
+    started = asyncio.ensure_future((answering or asyncio.Event()).wait())
+    try:
+        await asyncio.wait({running, stopped, started}, return_when=asyncio.FIRST_COMPLETED)
+        if started.done() and not stopped.done():
+            ready()
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        started.cancel()
+        await _end(running, CANCEL_AGAIN_SECONDS if insist else None)
+    return None if running.cancelled() else running.result()
+
+
+async def _end(running: asyncio.Future[_Result], again: float | None) -> None:
+    while not running.done():
+        # A task group that fails in the same moment swallows the request (Python < 3.13).
+        running.cancel()
+        await asyncio.wait({running}, timeout=again)
+    if not running.cancelled():
+        running.exception()
