@@ -1,0 +1,205 @@
+"""What the directory does for a device whose request is authentic and new."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from client_sdk.core.keys import parse_x25519
+from client_sdk.core.signatures import verify_kem_prekey, verify_signed_prekey
+from client_sdk.wire.bundle import (
+    DEVICE_LIST,
+    KemPrekeyRecord,
+    OneTimePrekeyRecord,
+    PrekeyBundle,
+    SignedPrekeyRecord,
+)
+from client_sdk.wire.codec import Codec, encode
+from client_sdk.wire.directory import (
+    CONTACTS_PAGE,
+    FETCH_BUNDLE,
+    FETCH_CONTACTS,
+    FETCH_DEVICE_LIST,
+    PUBLISH_PREKEYS,
+    Action,
+    Contact,
+    ContactsReply,
+    DeviceListReply,
+    PrekeyCounts,
+    Relation,
+    Status,
+)
+from client_sdk.wire.ids import DeviceAddress, UserName, user_of
+from client_sdk.wire.limits import MAX_DIRECTORY_BYTES
+from keydir.desk import Desk
+from keydir.ports import Transaction
+from keydir.records import Account, Device, Prekey, PrekeyKind
+from keydir.rules import (
+    PAIR_LIMIT,
+    REQUESTER_LIMIT,
+    TARGET_LIMIT,
+    check_prekey_batch,
+    hands_out_one_time,
+    low_event_is_due,
+    pool_is_low,
+    relation,
+    room,
+)
+from keydir.throttle import Charge
+
+_SIGNED_PREKEY: Final = Codec(SignedPrekeyRecord, MAX_DIRECTORY_BYTES)
+_KEM_PREKEY: Final = Codec(KemPrekeyRecord, MAX_DIRECTORY_BYTES)
+_ONE_TIME_PREKEY: Final = Codec(OneTimePrekeyRecord, MAX_DIRECTORY_BYTES)
+
+
+class Caller(NamedTuple):
+    """The authentic device behind a request, and its account."""
+
+    device: Device
+    account: Account
+
+
+class Outcome(NamedTuple):
+    """What is replied, and which device is told that its pool is low."""
+
+    status: Status
+    body: bytes = b""
+    low: DeviceAddress | None = None
+
+
+_NOT_CONTACT: Final = Outcome(Status.NOT_CONTACT)
+
+
+class Actions:
+    """Every action, each inside the caller's transaction; a refused one has written nothing."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Use the directory's policy, buckets and clocks."""
+        self._desk = desk
+        self._by_number: Mapping[int, Callable[[Transaction, Caller, bytes], Outcome]] = {
+            Action.PUBLISH_PREKEYS: self._publish_prekeys,
+            Action.FETCH_DEVICE_LIST: self._fetch_device_list,
+            Action.FETCH_BUNDLE: self._fetch_bundle,
+            Action.CONTACTS: self._contacts,
+        }
+
+    def perform(
+        self, transaction: Transaction, caller: Caller, action: int, body: bytes
+    ) -> Outcome:
+        """Do what a request asks for.
+
+        Raises:
+            ProtocolError: The body is malformed or breaks a rule; nothing was written.
+        """
+        return self._by_number[action](transaction, caller, body)
+
+    def _publish_prekeys(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
+        batch = PUBLISH_PREKEYS.decode(body)
+        address, key = caller.device.address, caller.device.signing_key
+        now = self._desk.wall()
+        check_prekey_batch(batch, now)
+        if batch.signed_prekey is not None:
+            verify_signed_prekey(address, key, batch.signed_prekey)
+        for record in (batch.last_resort, *batch.kem_prekeys):
+            if record is not None:
+                verify_kem_prekey(address, key, record)
+        for one_time in batch.one_time_prekeys:
+            parse_x25519(one_time.key)
+        prekeys = transaction.prekeys
+        for kind, standing in (
+            (PrekeyKind.SIGNED, batch.signed_prekey),
+            (PrekeyKind.LAST_RESORT, batch.last_resort),
+        ):
+            if standing is not None:
+                prekeys.keep_freshest(address, kind, _row(standing, standing.signed_at))
+        left = prekeys.counts(address)
+        one_time_rows = [_row(record, now) for record in batch.one_time_prekeys]
+        kem_rows = [_row(record, record.signed_at) for record in batch.kem_prekeys]
+        prekeys.add_one_time(address, PrekeyKind.ONE_TIME, one_time_rows, room(left.one_time))
+        prekeys.add_one_time(address, PrekeyKind.ONE_TIME_KEM, kem_rows, room(left.one_time_kem))
+        transaction.accounts.note_upload(address, now)
+        return Outcome(Status.OK, encode(PrekeyCounts(*prekeys.counts(address))))
+
+    def _fetch_device_list(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
+        user = FETCH_DEVICE_LIST.decode(body).user
+        found = self._reach(transaction, caller, user)
+        if found is None:
+            return _NOT_CONTACT
+        account, what = found
+        device_list = DEVICE_LIST.decode(account.device_list)
+        return Outcome(
+            Status.OK, encode(DeviceListReply(device_list, what, account.role, account.name))
+        )
+
+    def _fetch_bundle(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
+        target = FETCH_BUNDLE.decode(body).address
+        requester, now = caller.device.address, self._desk.steady()
+        # Charged before anything is looked up: the answer to one request too many is the same
+        # for users that exist and users that do not.
+        if not self._desk.throttle.allow(now, Charge(REQUESTER_LIMIT, f"from {requester}")):
+            return Outcome(Status.RATE_LIMITED)
+        found = self._reach(transaction, caller, user_of(target))
+        device = transaction.accounts.device(target)
+        if found is None or device is None or device.revoked:
+            return _NOT_CONTACT
+        pair = Charge(PAIR_LIMIT, f"pair {requester} {target}")
+        if not self._desk.throttle.allow(now, pair, Charge(TARGET_LIMIT, f"to {target}")):
+            return Outcome(Status.RATE_LIMITED)
+        account, what = found
+        bundle = _hand_out(transaction, account, target, what)
+        if bundle is None:
+            return Outcome(Status.UNAVAILABLE)
+        low = target if self._tells_low(transaction, device) else None
+        return Outcome(Status.OK, encode(bundle), low)
+
+    def _contacts(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
+        after = FETCH_CONTACTS.decode(body).after
+        roles = sorted(self._desk.policy.partners(caller.account.role))
+        # Two more than a page: one may be the caller, and one tells that there are more.
+        listed = transaction.accounts.listed(roles, after, CONTACTS_PAGE + 2)
+        others = [Contact(*row) for row in listed if row.user != caller.account.user]
+        page = tuple(others[:CONTACTS_PAGE])
+        return Outcome(Status.OK, encode(ContactsReply(page, len(others) > len(page))))
+
+    def _reach(
+        self, transaction: Transaction, caller: Caller, user: UserName
+    ) -> tuple[Account, Relation] | None:
+        account = transaction.accounts.account(user)
+        what = relation(self._desk.policy, caller.account, account)
+        return None if account is None or what is None else (account, what)
+
+    def _tells_low(self, transaction: Transaction, device: Device) -> bool:
+        now = self._desk.wall()
+        if not pool_is_low(transaction.prekeys.counts(device.address)):
+            return False
+        if not low_event_is_due(device.low_event_at, device.published_at, now):
+            return False
+        transaction.accounts.note_low_event(device.address, now)
+        return True
+
+
+def _hand_out(
+    transaction: Transaction, account: Account, target: DeviceAddress, what: Relation
+) -> PrekeyBundle | None:
+    prekeys = transaction.prekeys
+    signed = prekeys.standing(target, PrekeyKind.SIGNED)
+    last_resort = prekeys.standing(target, PrekeyKind.LAST_RESORT)
+    if signed is None or last_resort is None:
+        return None
+    left = prekeys.counts(target)
+    one_time = kem = None
+    if hands_out_one_time(what, left.one_time):
+        one_time = prekeys.take_one_time(target, PrekeyKind.ONE_TIME)
+    if hands_out_one_time(what, left.one_time_kem):
+        kem = prekeys.take_one_time(target, PrekeyKind.ONE_TIME_KEM)
+    return PrekeyBundle(
+        address=target,
+        device_list=DEVICE_LIST.decode(account.device_list),
+        signed_prekey=_SIGNED_PREKEY.decode(signed.record),
+        one_time_prekey=None if one_time is None else _ONE_TIME_PREKEY.decode(one_time.record),
+        kem_prekey=_KEM_PREKEY.decode((kem or last_resort).record),
+    )
+
+
+def _row(
+    record: SignedPrekeyRecord | KemPrekeyRecord | OneTimePrekeyRecord, signed_at: int
+) -> Prekey:
+    return Prekey(record.id, signed_at, encode(record))

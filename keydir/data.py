@@ -1,0 +1,211 @@
+"""The files beside the database: the directory's keys, its MQTT login, the server's addresses."""
+
+import base64
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeVar
+
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
+
+from client_sdk.core.hpke import HPKE_PRIVATE_BYTES, HpkeKeyPair
+from client_sdk.core.keys import PRIVATE_KEY_BYTES, Ed25519KeyPair
+from client_sdk.entropy import draw_bytes, draw_ed25519, draw_hpke, draw_id
+from client_sdk.transport.mqtt import Login
+from client_sdk.wire.ids import DIRECTORY_LOGIN, DirectoryId
+from client_sdk.wire.invitation import DirectoryIdField, password_text
+from keydir.errors import DataDirectoryError
+
+KEYS_FILE: Final = "directory.keys"
+LOGIN_FILE: Final = "directory.login"
+LOCK_FILE: Final = "directory.lock"
+SERVER_FILE: Final = "server.json"
+MAX_FILE_BYTES: Final = 64 * 1024
+"""Each of these files has under one KiB; a larger one is something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryKeys:
+    """Who a directory is: its id, the key that signs and the key that enrolments are sealed to."""
+
+    directory_id: DirectoryId
+    signing: Ed25519KeyPair = field(repr=False)
+    sealing: HpkeKeyPair = field(repr=False)
+
+
+class _KeysFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    format: Literal[1] = 1
+    directory_id: DirectoryIdField
+    signing_key: Annotated[
+        Base64Bytes, Field(min_length=PRIVATE_KEY_BYTES, max_length=PRIVATE_KEY_BYTES, repr=False)
+    ]
+    hpke_key: Annotated[
+        Base64Bytes, Field(min_length=HPKE_PRIVATE_BYTES, max_length=HPKE_PRIVATE_BYTES, repr=False)
+    ]
+
+
+class _LoginFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    format: Literal[1] = 1
+    password: Annotated[str, Field(min_length=43, max_length=43, repr=False)]
+
+
+class _ServerFile(BaseModel):
+    broker_urls: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def make_keys(data_dir: Path) -> DirectoryKeys:
+    """Return the directory's keys; the first call of all draws and stores them.
+
+    Raises:
+        DataDirectoryError: The folder cannot be used, or the file is damaged.
+    """
+    with _first_start(data_dir):
+        if not (data_dir / KEYS_FILE).exists():
+            _create(
+                data_dir / KEYS_FILE,
+                _KeysFile(
+                    directory_id=DirectoryId(draw_id()),
+                    signing_key=base64.b64encode(draw_ed25519().private_bytes()),
+                    hpke_key=base64.b64encode(draw_hpke().private_bytes()),
+                ),
+            )
+    return read_keys(data_dir)
+
+
+def read_keys(data_dir: Path) -> DirectoryKeys:
+    """Return the keys of a directory that was started before.
+
+    Raises:
+        DataDirectoryError: There is none in this folder, or the file is damaged.
+    """
+    if not (data_dir / KEYS_FILE).exists():
+        raise DataDirectoryError(
+            f"no key directory in {data_dir}; nothing was changed; "
+            "check --data, or start `ratchetmq serve` there once"
+        )
+    found = _read(data_dir / KEYS_FILE, _KeysFile)
+    return DirectoryKeys(
+        found.directory_id,
+        Ed25519KeyPair.from_private_bytes(found.signing_key),
+        HpkeKeyPair.from_private_bytes(found.hpke_key),
+    )
+
+
+def make_login(data_dir: Path) -> Login:
+    """Return the directory's MQTT login; the first call of all draws and stores it.
+
+    Raises:
+        DataDirectoryError: The folder cannot be used, or the file is damaged.
+    """
+    with _first_start(data_dir):
+        if not (data_dir / LOGIN_FILE).exists():
+            _create(data_dir / LOGIN_FILE, _LoginFile(password=password_text(draw_bytes(32))))
+    return Login(DIRECTORY_LOGIN, _read(data_dir / LOGIN_FILE, _LoginFile).password)
+
+
+def write_broker_urls(data_dir: Path, broker_urls: tuple[str, ...]) -> None:
+    """Record where devices reach the broker, for invitations made later.
+
+    Raises:
+        DataDirectoryError: The file cannot be written; the earlier one is left.
+    """
+    _create(data_dir / SERVER_FILE, _ServerFile(broker_urls=broker_urls))
+
+
+def read_broker_urls(data_dir: Path) -> tuple[str, ...]:
+    """Return what ``write_broker_urls`` recorded; empty where nothing was.
+
+    Raises:
+        DataDirectoryError: The file is damaged.
+    """
+    path = data_dir / SERVER_FILE
+    return _read(path, _ServerFile).broker_urls if path.exists() else ()
+
+
+@contextmanager
+def running_lock(data_dir: Path) -> Iterator[None]:
+    """Hold the right to be the one running directory of a folder.
+
+    Raises:
+        DataDirectoryError: Another process runs there.
+    """
+    with _open_lock(data_dir / LOCK_FILE) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataDirectoryError(
+                f"another key directory is running in {data_dir}; nothing was changed; "
+                "stop it first"
+            ) from error
+        yield
+
+
+@contextmanager
+def _first_start(data_dir: Path) -> Iterator[None]:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _unusable(data_dir, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _open_lock(path: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _create(path: Path, content: BaseModel) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content.model_dump_json())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _unusable(path, error) from error
+
+
+FileModel = TypeVar("FileModel", bound=BaseModel)
+
+
+def _read(path: Path, model: type[FileModel]) -> FileModel:
+    try:
+        with path.open("rb") as file:
+            return model.model_validate_json(file.read(MAX_FILE_BYTES))
+    except OSError as error:
+        raise _unusable(path, error) from error
+    except ValidationError:
+        raise DataDirectoryError(
+            f"{path} is damaged; it was not changed; restore it from a backup"
+        ) from None
+
+
+def _unusable(path: Path, error: OSError) -> DataDirectoryError:
+    return DataDirectoryError(
+        f"{path}: {error.strerror}; nothing was changed; check its owner, mode and free space"
+    )

@@ -1,0 +1,140 @@
+"""Enrolment: an invitation and a new device's keys become an account, in one transaction."""
+
+import hashlib
+import hmac
+from typing import NamedTuple
+
+from client_sdk.core.hpke import seal
+from client_sdk.core.signatures import verify_device_list, verify_endorsements
+from client_sdk.wire import topics
+from client_sdk.wire.codec import encode
+from client_sdk.wire.directory import (
+    ENROLL_REQUEST,
+    EnrollReply,
+    EnrollRequest,
+    Status,
+    enroll_info,
+    enroll_login_secret,
+    enroll_reply_bytes,
+    enrolled_info,
+)
+from client_sdk.wire.errors import ProtocolError
+from client_sdk.wire.ids import (
+    ENROLL_LOGIN_PREFIX,
+    DeviceNumber,
+    InvitationId,
+    device_address,
+)
+from client_sdk.wire.invitation import password_text, secret_hash
+from keydir.desk import NO_SIGNATURE, Desk, Outgoing
+from keydir.errors import RefusedRequestError
+from keydir.ports import Transaction
+from keydir.records import Account, Device, InvitationRow
+from keydir.rules import ENROLL_LIMIT, Redemption, check_first_list, judge_redemption
+from keydir.throttle import Charge
+
+
+class _Welcome(NamedTuple):
+    status: Status
+    address: str = ""
+    role: str = ""
+    name: str = ""
+
+
+class Enrollment:
+    """Answers enrolment requests; the same keys get the same answer again."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Use the directory's keys and store."""
+        self._desk = desk
+
+    def answer(self, topic: str, payload: bytes) -> tuple[Outgoing, ...]:
+        """Return the sealed reply to one enrolment request; all is committed.
+
+        Raises:
+            ProtocolError: It does not open, is malformed, its invitation is unknown, or its
+                password is not the invitation's; nothing was changed.
+            DirectoryStoreError: The store failed; nothing was changed.
+        """
+        invitation_id = topics.parse_enroll(topic)
+        charge = Charge(ENROLL_LIMIT, f"enroll {invitation_id}")
+        if not self._desk.throttle.allow(self._desk.steady(), charge):
+            raise RefusedRequestError("too many enrolment requests for one invitation")
+        keys = self._desk.keys
+        opened = keys.sealing.open(payload, enroll_info(keys.directory_id, invitation_id))
+        request = ENROLL_REQUEST.decode(opened)
+        if request.invitation_id != invitation_id:
+            raise RefusedRequestError("an enrolment under another invitation's topic")
+        with self._desk.store.transaction() as transaction:
+            welcome = self._redeem(transaction, request)
+        return (self._sealed(request, welcome),)
+
+    def _redeem(self, transaction: Transaction, request: EnrollRequest) -> _Welcome:
+        invitation = transaction.invitations.find(request.invitation_id)
+        if invitation is None:
+            raise RefusedRequestError("an unknown invitation")
+        _check_password(transaction, request)
+        list_hash = hashlib.sha256(encode(request.device_list)).digest()
+        redemption = judge_redemption(
+            invitation, list_hash, request.credential_hash, self._desk.wall()
+        )
+        if redemption is Redemption.EXPIRED:
+            return _Welcome(Status.INVITATION_EXPIRED)
+        if redemption is Redemption.USED:
+            return _Welcome(Status.INVITATION_USED)
+        if redemption is Redemption.FIRST:
+            if transaction.accounts.account(invitation.user) is not None:
+                return _Welcome(Status.INVITATION_USED)
+            try:
+                check_first_list(request.device_list, invitation.user)
+                verify_device_list(request.device_list)
+                verify_endorsements(request.device_list)
+            except ProtocolError:
+                return _Welcome(Status.BAD_REQUEST)
+            _add_account(transaction, invitation, request)
+            transaction.invitations.redeem(
+                invitation.invitation_id, list_hash, request.credential_hash
+            )
+        address = device_address(invitation.user, DeviceNumber(1))
+        return _Welcome(Status.OK, address, invitation.role, invitation.name)
+
+    def _sealed(self, request: EnrollRequest, welcome: _Welcome) -> Outgoing:
+        keys, invitation_id = self._desk.keys, request.invitation_id
+        unsigned = EnrollReply(
+            directory_id=keys.directory_id,
+            invitation_id=invitation_id,
+            nonce=request.nonce,
+            status=welcome.status,
+            address=welcome.address,
+            role=welcome.role,
+            name=welcome.name,
+            signature=NO_SIGNATURE,
+        )
+        reply = unsigned._replace(signature=keys.signing.sign(enroll_reply_bytes(unsigned)))
+        info = enrolled_info(keys.directory_id, InvitationId(invitation_id))
+        return Outgoing(
+            topics.enrolled(invitation_id), seal(request.reply_key, encode(reply), info)
+        )
+
+
+def _check_password(transaction: Transaction, request: EnrollRequest) -> None:
+    # The one-time login lives exactly as long as its invitation, also for a resumed enrolment.
+    stored = transaction.logins.secret_hash(ENROLL_LOGIN_PREFIX + request.invitation_id)
+    shown = secret_hash(password_text(enroll_login_secret(request.invitation_id, request.password)))
+    if stored is None or not hmac.compare_digest(stored, shown):
+        raise RefusedRequestError("an enrolment without the invitation's password")
+
+
+def _add_account(
+    transaction: Transaction, invitation: InvitationRow, request: EnrollRequest
+) -> None:
+    entry = request.device_list.devices[0]
+    address = device_address(invitation.user, entry.number)
+    account = Account(
+        invitation.user, invitation.role, invitation.name, encode(request.device_list)
+    )
+    device = Device(
+        address, invitation.user, entry.signing_key, invitation_id=invitation.invitation_id
+    )
+    transaction.accounts.add(account, device)
+    transaction.logins.put(address, request.credential_hash, None)

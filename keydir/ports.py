@@ -1,0 +1,215 @@
+"""What the directory needs of its store: one transaction a request, in small parts."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from client_sdk.wire.ids import DeviceAddress, InvitationId, RequestId, UserName
+from keydir.records import (
+    Account,
+    Answer,
+    Device,
+    InvitationRow,
+    ListedUser,
+    PoolCounts,
+    Prekey,
+    PrekeyKind,
+)
+
+
+class Accounts(Protocol):
+    """Users, their devices and who was revoked."""
+
+    def account(self, user: UserName) -> Account | None:
+        """Return one user, revoked or not."""
+        ...
+
+    def add(self, account: Account, device: Device) -> None:
+        """Add a user with the first device."""
+        ...
+
+    def device(self, address: DeviceAddress) -> Device | None:
+        """Return one device, revoked or not; a device of a revoked user is revoked."""
+        ...
+
+    def accept(self, address: DeviceAddress, counter: int) -> None:
+        """Record the newest counter of a device, and that its invitation is used up."""
+        ...
+
+    def note_upload(self, address: DeviceAddress, now: int) -> None:
+        """Record that a device has just published prekeys."""
+        ...
+
+    def note_low_event(self, address: DeviceAddress, now: int) -> None:
+        """Record that a device has just been told of a low pool."""
+        ...
+
+    def listed(self, roles: Sequence[str], after: str, limit: int) -> list[ListedUser]:
+        """Return up to ``limit`` active users of ``roles`` whose names sort behind ``after``."""
+        ...
+
+    def roles_in_use(self) -> frozenset[str]:
+        """Return the roles of all users and open invitations."""
+        ...
+
+    def revoke(self, user: UserName, address: DeviceAddress | None, now: int) -> bool:
+        """Mark a user, or only one device, as revoked; False where there is none such."""
+        ...
+
+    def addresses(self, user: UserName) -> list[DeviceAddress]:
+        """Return all devices that a user ever had."""
+        ...
+
+    def unswept(self, before: int) -> list[DeviceAddress]:
+        """Return revoked devices never swept, or last swept before ``before``."""
+        ...
+
+    def note_sweep(self, address: DeviceAddress, now: int) -> None:
+        """Record that nothing of a revoked device is left on the broker."""
+        ...
+
+
+class Prekeys(Protocol):
+    """Published prekeys; a one-time key leaves exactly once."""
+
+    def keep_freshest(self, address: DeviceAddress, kind: PrekeyKind, prekey: Prekey) -> None:
+        """Replace a signed or last-resort prekey, unless the one kept was signed later."""
+        ...
+
+    def standing(self, address: DeviceAddress, kind: PrekeyKind) -> Prekey | None:
+        """Return the signed or last-resort prekey."""
+        ...
+
+    def add_one_time(
+        self, address: DeviceAddress, kind: PrekeyKind, prekeys: Sequence[Prekey], room: int
+    ) -> None:
+        """Add up to ``room`` one-time prekeys; an id that was ever used is left as it is."""
+        ...
+
+    def take_one_time(self, address: DeviceAddress, kind: PrekeyKind) -> Prekey | None:
+        """Remove one one-time prekey for ever and return it."""
+        ...
+
+    def counts(self, address: DeviceAddress) -> PoolCounts:
+        """Return how many one-time prekeys of each kind are left."""
+        ...
+
+
+class Answers(Protocol):
+    """Replies kept for repetitions of their requests."""
+
+    def find(self, address: DeviceAddress, request_id: RequestId) -> Answer | None:
+        """Return the reply that was given under a request id of a device."""
+        ...
+
+    def keep(self, address: DeviceAddress, request_id: RequestId, answer: Answer, now: int) -> None:
+        """Keep a reply given at ``now``."""
+        ...
+
+    def forget_before(self, time: int) -> None:
+        """Forget every reply given before ``time``."""
+        ...
+
+
+class Invitations(Protocol):
+    """Invitations that wait or were redeemed a moment ago."""
+
+    def find(self, invitation_id: InvitationId) -> InvitationRow | None:
+        """Return one invitation."""
+        ...
+
+    def replace(self, invitation: InvitationRow) -> None:
+        """Add an invitation; every other one of the same user and its login are gone."""
+        ...
+
+    def redeem(
+        self, invitation_id: InvitationId, device_list_hash: bytes, credential_hash: bytes
+    ) -> None:
+        """Record with which keys an invitation was redeemed."""
+        ...
+
+    def end(self, invitation_id: InvitationId) -> None:
+        """Remove an invitation and its one-time login."""
+        ...
+
+    def withdraw(self, user: UserName) -> bool:
+        """Remove all invitations of a user and their logins; False where there is none."""
+        ...
+
+
+class Logins(Protocol):
+    """MQTT logins as the broker checks them."""
+
+    def put(self, login: str, secret_hash: bytes, expires_at: int | None) -> None:
+        """Add or replace a login; None never expires."""
+        ...
+
+    def secret_hash(self, login: str) -> bytes | None:
+        """Return the SHA-256 of a login's password, also of one that has expired."""
+        ...
+
+    def remove(self, login: str) -> None:
+        """Remove a login, where there is one."""
+        ...
+
+
+class Settings(Protocol):
+    """A few named texts."""
+
+    def get(self, name: str) -> str | None:
+        """Return a text."""
+        ...
+
+    def put(self, name: str, value: str) -> None:
+        """Add or replace a text."""
+        ...
+
+
+class Transaction(Protocol):
+    """One transaction: all of it is written, or none."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """Users and devices."""
+        ...
+
+    @property
+    def prekeys(self) -> Prekeys:
+        """Published prekeys."""
+        ...
+
+    @property
+    def answers(self) -> Answers:
+        """Kept replies."""
+        ...
+
+    @property
+    def invitations(self) -> Invitations:
+        """Invitations."""
+        ...
+
+    @property
+    def logins(self) -> Logins:
+        """MQTT logins."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """Named texts."""
+        ...
+
+
+class DirectoryStore(Protocol):
+    """Durable state of one directory; used by one thread at a time, by many processes."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Open the one writing transaction; committed durably when left without an error.
+
+        Raises:
+            DirectoryStoreError: The database failed; nothing of the transaction was kept.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the database."""
+        ...

@@ -1,0 +1,87 @@
+"""What the directory's store holds, as frozen records."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+from client_sdk.wire.encoded_keys import SigningKey
+from client_sdk.wire.ids import DeviceAddress, InvitationId, UserName
+
+
+class PrekeyKind(IntEnum):
+    """The four kinds of prekeys; ids are counted for each kind by itself."""
+
+    SIGNED = 1
+    LAST_RESORT = 2
+    ONE_TIME = 3
+    ONE_TIME_KEM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationRow:
+    """One invitation; the hashes are set once it was redeemed."""
+
+    invitation_id: InvitationId
+    user: UserName
+    role: str
+    name: str
+    expires_at: int
+    device_list_hash: bytes | None = None
+    credential_hash: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One user and the encoded newest device list."""
+
+    user: UserName
+    role: str
+    name: str
+    device_list: bytes = field(repr=False)
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device; times are in ms since 1970, None where it never happened."""
+
+    address: DeviceAddress
+    user: UserName
+    signing_key: SigningKey
+    last_counter: int = 0
+    invitation_id: InvitationId | None = None
+    published_at: int | None = None
+    low_event_at: int | None = None
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply that was given, kept for repetitions of its request."""
+
+    request_hash: bytes
+    reply: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prekey:
+    """One published prekey: its id, when it was signed, and its encoded record."""
+
+    id: int
+    signed_at: int
+    record: bytes
+
+
+class PoolCounts(NamedTuple):
+    """One-time prekeys left of one device."""
+
+    one_time: int
+    one_time_kem: int
+
+
+class ListedUser(NamedTuple):
+    """One row of a contact list."""
+
+    user: UserName
+    role: str
+    name: str

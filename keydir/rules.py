@@ -1,0 +1,218 @@
+"""The directory's decisions on records: pure; time is an argument.
+
+All times are in milliseconds; which clock they come from is the caller's choice.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from client_sdk.wire.bundle import (
+    MAX_CLOCK_SKEW_MS,
+    MAX_PREKEY_AGE_MS,
+    NO_PREVIOUS_LIST,
+    DeviceList,
+)
+from client_sdk.wire.directory import PublishPrekeys, Relation
+from client_sdk.wire.ids import UserName
+from keydir.errors import RefusedRequestError
+from keydir.policy import Policy
+from keydir.records import Account, Answer, InvitationRow, PoolCounts
+
+SECOND_MS: Final = 1000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+
+ANSWER_LIFETIME_MS: Final = 10 * MINUTE_MS
+"""A repeated request gets the same reply bytes for this long."""
+
+POOL_SIZE: Final = 100
+"""One-time prekeys of a kind that a device keeps published."""
+
+POOL_CAP: Final = 200
+"""One-time prekeys of a kind that are kept at all: two full pools."""
+
+POOL_RESERVE: Final = POOL_SIZE // 10
+"""The last keys of a pool that only contacts get, so that strangers cannot empty it."""
+
+LOW_POOL: Final = 20
+"""With fewer keys of a kind left, the device is told."""
+
+LOW_EVENT_INTERVAL_MS: Final = MINUTE_MS
+"""A device is told at most this often: its radio is not woken by somebody else's requests."""
+
+LOW_EVENT_REPEAT_MS: Final = HOUR_MS
+"""An event that no upload answered is said again after this: the broker may have lost it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A token bucket: ``burst`` at once, then one for every ``refill_ms``."""
+
+    burst: int
+    refill_ms: int
+
+
+PAIR_LIMIT: Final = Limit(6, 10 * MINUTE_MS)
+"""Bundles of one device for one other device: what Signal-Server allows."""
+
+REQUESTER_LIMIT: Final = Limit(60, MINUTE_MS)
+"""Bundles for one device: 60 at once, then 60 an hour."""
+
+TARGET_LIMIT: Final = Limit(600, 6 * SECOND_MS)
+"""Bundles of one device for everybody together: 600 at once, then 600 an hour."""
+
+DEVICE_LIMIT: Final = Limit(120, SECOND_MS)
+"""Requests of any kind by one device: a device that catches up needs a few dozen."""
+
+ARRIVAL_LIMIT: Final = Limit(2 * DEVICE_LIMIT.burst, DEVICE_LIMIT.refill_ms // 2)
+"""Requests of one sender that are looked into at all, authentic or not: twice what an honest device
+has, so that it is told of ``DEVICE_LIMIT`` before it is no longer heard."""
+
+ENROLL_LIMIT: Final = Limit(20, 3 * SECOND_MS)
+"""Enrolment requests for one invitation; an honest device repeats one every few seconds."""
+
+
+class Verdict(Enum):
+    """What becomes of an authentic request."""
+
+    NEW = "new"
+    REPEATED = "repeated"
+    """The same bytes again: the same reply again."""
+    CONFLICT = "conflict"
+    """Other bytes under a request id that was used: dropped."""
+    STALE = "stale"
+    """The counter was used before."""
+
+
+class Redemption(Enum):
+    """What becomes of an enrolment under a known invitation."""
+
+    FIRST = "first"
+    REPEATED = "repeated"
+    USED = "used"
+    EXPIRED = "expired"
+
+
+def judge_request(
+    counter: int, request_hash: bytes, last_counter: int, answer: Answer | None
+) -> Verdict:
+    """Return what becomes of an authentic request.
+
+    Args:
+        counter: The request's own counter.
+        request_hash: SHA-256 of the request's bytes.
+        last_counter: The newest counter accepted from its device.
+        answer: The reply kept under its request id, or None.
+    """
+    if answer is not None:
+        return Verdict.REPEATED if answer.request_hash == request_hash else Verdict.CONFLICT
+    return Verdict.NEW if counter > last_counter else Verdict.STALE
+
+
+def judge_redemption(
+    invitation: InvitationRow, device_list_hash: bytes, credential_hash: bytes, now: int
+) -> Redemption:
+    """Return what becomes of an enrolment: the first keys win, and may be repeated."""
+    if now >= invitation.expires_at:
+        return Redemption.EXPIRED
+    if invitation.device_list_hash is None:
+        return Redemption.FIRST
+    same = (invitation.device_list_hash, invitation.credential_hash) == (
+        device_list_hash,
+        credential_hash,
+    )
+    return Redemption.REPEATED if same else Redemption.USED
+
+
+def check_first_list(device_list: DeviceList, user: UserName) -> None:
+    """Accept the shape of a new account's device list; signatures are for the caller.
+
+    Raises:
+        RefusedRequestError: It is not version 1 of ``user`` with the one manager device 1.
+    """
+    devices = device_list.devices
+    if (
+        device_list.user != user
+        or device_list.version != 1
+        or device_list.previous_hash != NO_PREVIOUS_LIST
+        or len(devices) != 1
+        or devices[0].number != 1
+        or not devices[0].manager
+    ):
+        raise RefusedRequestError("not the first device list of the invited user")
+
+
+def check_prekey_batch(batch: PublishPrekeys, now: int) -> None:
+    """Accept the shape of an upload; signatures are for the caller.
+
+    Raises:
+        RefusedRequestError: A KEM prekey of the wrong kind, an id twice, or a signing time that
+            is too old or in the future.
+    """
+    if batch.last_resort is not None and not batch.last_resort.last_resort:
+        raise RefusedRequestError("a one-time KEM prekey in the place of the last resort")
+    if any(record.last_resort for record in batch.kem_prekeys):
+        raise RefusedRequestError("a last-resort KEM prekey among the one-time ones")
+    for ids in (
+        [record.id for record in batch.one_time_prekeys],
+        [record.id for record in batch.kem_prekeys],
+    ):
+        if len(set(ids)) != len(ids):
+            raise RefusedRequestError("a prekey id twice in one upload")
+    # A one-time prekey may be old: a device makes a batch and may be away before it uploads it.
+    standing = [one for one in (batch.signed_prekey, batch.last_resort) if one is not None]
+    oldest, newest = now - MAX_PREKEY_AGE_MS - MAX_CLOCK_SKEW_MS, now + MAX_CLOCK_SKEW_MS
+    if any(record.signed_at < oldest for record in standing):
+        raise RefusedRequestError("a prekey signed too long ago; sign a new one")
+    if any(record.signed_at > newest for record in (*standing, *batch.kem_prekeys)):
+        raise RefusedRequestError("a prekey signed in the future")
+
+
+def relation(policy: Policy, requester: Account, other: Account | None) -> Relation | None:
+    """Return what two users are to each other; None: unknown, revoked or out of reach alike."""
+    if other is None or other.revoked:
+        return None
+    if other.user == requester.user:
+        return Relation.CONTACT
+    return policy.relation(requester.role, other.role)
+
+
+def hands_out_one_time(relation_to_owner: Relation, left: int) -> bool:
+    """Tell whether a one-time prekey is handed out; the last resort is used otherwise."""
+    return left > (0 if relation_to_owner is Relation.CONTACT else POOL_RESERVE)
+
+
+def room(left: int) -> int:
+    """Return how many one-time prekeys a pool of ``left`` still takes."""
+    return max(0, POOL_CAP - left)
+
+
+def pool_is_low(counts: PoolCounts) -> bool:
+    """Tell whether either pool of a device needs new keys."""
+    return min(counts) < LOW_POOL
+
+
+def low_event_is_due(last_event: int | None, last_upload: int | None, now: int) -> bool:
+    """Tell whether a device is told now that a pool is low."""
+    if last_event is None:
+        return True
+    since = now - last_event
+    answered = last_upload is not None and last_upload >= last_event
+    return since >= (LOW_EVENT_INTERVAL_MS if answered else LOW_EVENT_REPEAT_MS)
+
+
+def take(limit: Limit, full_at: int, now: int) -> tuple[int, bool]:
+    """Take one token: the bucket to keep, and whether there was one.
+
+    Args:
+        limit: The bucket's size and refill.
+        full_at: When the bucket will be full; any time up to ``now`` is a full bucket.
+        now: The time, on the clock of ``full_at``.
+
+    Source: generic cell rate algorithm, ITU-T I.371 Annex A (virtual scheduling).
+    """
+    start = max(full_at, now)
+    if start - now > (limit.burst - 1) * limit.refill_ms:
+        return full_at, False
+    return start + limit.refill_ms, True

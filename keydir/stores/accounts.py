@@ -1,0 +1,139 @@
+"""Users and devices in SQL."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+
+from client_sdk.wire.ids import DeviceAddress, UserName
+from keydir.records import Account, Device, ListedUser
+from keydir.stores.schema import DEVICES, INVITATIONS, USERS
+
+
+class SqlAccounts:
+    """Users and devices of one transaction, see ``Accounts``."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use the caller's open transaction."""
+        self._connection = connection
+
+    def account(self, user: UserName) -> Account | None:
+        """Return one user, revoked or not."""
+        row = self._connection.execute(select(USERS).where(USERS.c.user == user)).first()
+        if row is None:
+            return None
+        return Account(row.user, row.role, row.name, row.device_list, row.revoked_at is not None)
+
+    def add(self, account: Account, device: Device) -> None:
+        """Add a user with the first device."""
+        self._connection.execute(
+            insert(USERS).values(
+                user=account.user,
+                role=account.role,
+                name=account.name,
+                device_list=account.device_list,
+            )
+        )
+        self._connection.execute(
+            insert(DEVICES).values(
+                address=device.address,
+                user=device.user,
+                signing_key=device.signing_key,
+                last_counter=device.last_counter,
+                invitation_id=device.invitation_id,
+            )
+        )
+
+    def device(self, address: DeviceAddress) -> Device | None:
+        """Return one device, revoked or not; a device of a revoked user is revoked."""
+        row = self._connection.execute(select(DEVICES).where(DEVICES.c.address == address)).first()
+        return None if row is None else _device(row)
+
+    def accept(self, address: DeviceAddress, counter: int) -> None:
+        """Record the newest counter of a device, and that its invitation is used up."""
+        self._set(address, last_counter=counter, invitation_id=None)
+
+    def note_upload(self, address: DeviceAddress, now: int) -> None:
+        """Record that a device has just published prekeys."""
+        self._set(address, published_at=now)
+
+    def note_low_event(self, address: DeviceAddress, now: int) -> None:
+        """Record that a device has just been told of a low pool."""
+        self._set(address, low_event_at=now)
+
+    def listed(self, roles: Sequence[str], after: str, limit: int) -> list[ListedUser]:
+        """Return up to ``limit`` active users of ``roles`` whose names sort behind ``after``."""
+        rows = self._connection.execute(
+            select(USERS.c.user, USERS.c.role, USERS.c.name)
+            .where(
+                USERS.c.role.in_(sorted(roles)), USERS.c.user > after, USERS.c.revoked_at.is_(None)
+            )
+            .order_by(USERS.c.user)
+            .limit(limit)
+        )
+        return [ListedUser(UserName(user), role, name) for user, role, name in rows]
+
+    def roles_in_use(self) -> frozenset[str]:
+        """Return the roles of all users and open invitations."""
+        rows = self._connection.execute(select(USERS.c.role).union(select(INVITATIONS.c.role)))
+        return frozenset(row.role for row in rows)
+
+    def revoke(self, user: UserName, address: DeviceAddress | None, now: int) -> bool:
+        """Mark a user, or only one device, as revoked; False where there is none such."""
+        if address is None:
+            changed = self._connection.execute(
+                update(USERS)
+                .where(USERS.c.user == user)
+                .values(revoked_at=now)
+                .returning(USERS.c.user)
+            ).first()
+            if changed is None:
+                return False
+        condition = DEVICES.c.user == user if address is None else DEVICES.c.address == address
+        revoked = self._connection.execute(
+            update(DEVICES)
+            .where(condition)
+            .values(revoked_at=now, swept_at=None)
+            .returning(DEVICES.c.address)
+        ).all()
+        return bool(revoked)
+
+    def addresses(self, user: UserName) -> list[DeviceAddress]:
+        """Return all devices that a user ever had."""
+        rows = self._connection.execute(select(DEVICES.c.address).where(DEVICES.c.user == user))
+        return [DeviceAddress(row.address) for row in rows]
+
+    def unswept(self, before: int) -> list[DeviceAddress]:
+        """Return revoked devices never swept, or last swept before ``before``."""
+        rows = self._connection.execute(
+            select(DEVICES.c.address)
+            .where(
+                and_(
+                    DEVICES.c.revoked_at.is_not(None),
+                    or_(DEVICES.c.swept_at.is_(None), DEVICES.c.swept_at < before),
+                )
+            )
+            .order_by(DEVICES.c.address)
+        )
+        return [DeviceAddress(row.address) for row in rows]
+
+    def note_sweep(self, address: DeviceAddress, now: int) -> None:
+        """Record that nothing of a revoked device is left on the broker."""
+        self._set(address, swept_at=now)
+
+    def _set(self, address: DeviceAddress, **values: int | None) -> None:
+        self._connection.execute(
+            update(DEVICES).where(DEVICES.c.address == address).values(**values)
+        )
+
+
+def _device(row: Row[tuple[object, ...]]) -> Device:
+    return Device(
+        address=row.address,
+        user=row.user,
+        signing_key=row.signing_key,
+        last_counter=row.last_counter,
+        invitation_id=row.invitation_id,
+        published_at=row.published_at,
+        low_event_at=row.low_event_at,
+        revoked=row.revoked_at is not None,
+    )

@@ -1,0 +1,52 @@
+"""Bring a database to this version's schema, or refuse a newer one."""
+
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, inspect, text
+
+from keydir.errors import DirectoryStoreError, NewerDirectoryError
+
+HEAD: Final = "0001"
+"""The newest migration; a test compares it with the folder."""
+
+KNOWN: Final = frozenset({"0001"})
+"""Every version that this program can migrate from."""
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+def migrate(connection: Connection) -> None:
+    """Make or update all tables inside the caller's transaction.
+
+    Raises:
+        NewerDirectoryError: The schema is of a newer version; nothing was changed.
+        DirectoryStoreError: The database belongs to another program; nothing was changed.
+    """
+    found = _version(connection)
+    if found == HEAD:
+        return
+    if found is not None and found not in KNOWN:
+        raise NewerDirectoryError(
+            f"the directory's database has schema {found}, this program knows up to {HEAD}; "
+            "it was not changed; use the newer program"
+        )
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)
+
+
+def _version(connection: Connection) -> str | None:
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        return None
+    if "alembic_version" not in tables:
+        raise DirectoryStoreError(
+            "the database belongs to another program; it was not changed; name another file"
+        )
+    version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if version is None else str(version)

@@ -1,0 +1,1 @@
+"""Schema migrations of the directory's database, run by alembic at start."""

@@ -1,0 +1,1 @@
+"""One module a schema version; files are never changed after a release."""

@@ -1,0 +1,104 @@
+"""Prekeys in SQL: a one-time key is deleted by the statement that reads it."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from client_sdk.wire.ids import DeviceAddress
+from keydir.records import PoolCounts, Prekey, PrekeyKind
+from keydir.stores.schema import ONE_TIME_PREKEYS, SPENT_PREKEYS, STANDING_PREKEYS
+
+
+class SqlPrekeys:
+    """Prekeys of one transaction, see ``Prekeys``."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use the caller's open transaction."""
+        self._connection = connection
+
+    def keep_freshest(self, address: DeviceAddress, kind: PrekeyKind, prekey: Prekey) -> None:
+        """Replace a signed or last-resort prekey, unless the one kept was signed later."""
+        new = upsert(STANDING_PREKEYS).values(
+            address=address,
+            kind=kind,
+            key_id=prekey.id,
+            signed_at=prekey.signed_at,
+            record=prekey.record,
+        )
+        fresh = {name: new.excluded[name] for name in ("key_id", "signed_at", "record")}
+        self._connection.execute(
+            new.on_conflict_do_update(
+                index_elements=["address", "kind"],
+                set_=fresh,
+                where=STANDING_PREKEYS.c.signed_at < new.excluded.signed_at,
+            )
+        )
+
+    def standing(self, address: DeviceAddress, kind: PrekeyKind) -> Prekey | None:
+        """Return the signed or last-resort prekey."""
+        table = STANDING_PREKEYS.c
+        row = self._connection.execute(
+            select(table.key_id, table.signed_at, table.record).where(
+                table.address == address, table.kind == kind
+            )
+        ).first()
+        return None if row is None else Prekey(*row)
+
+    def add_one_time(
+        self, address: DeviceAddress, kind: PrekeyKind, prekeys: Sequence[Prekey], room: int
+    ) -> None:
+        """Add up to ``room`` one-time prekeys; an id that was ever used is left as it is."""
+        used = self._used(address, kind, [prekey.id for prekey in prekeys])
+        rows = [
+            {
+                "address": address,
+                "kind": kind,
+                "key_id": prekey.id,
+                "signed_at": prekey.signed_at,
+                "record": prekey.record,
+            }
+            for prekey in prekeys
+            if prekey.id not in used
+        ][:room]
+        if rows:
+            self._connection.execute(insert(ONE_TIME_PREKEYS), rows)
+
+    def _used(self, address: DeviceAddress, kind: PrekeyKind, ids: Sequence[int]) -> set[int]:
+        queries = [
+            select(table.c.key_id).where(
+                table.c.address == address, table.c.kind == kind, table.c.key_id.in_(ids)
+            )
+            for table in (ONE_TIME_PREKEYS, SPENT_PREKEYS)
+        ]
+        return {row[0] for query in queries for row in self._connection.execute(query)}
+
+    def take_one_time(self, address: DeviceAddress, kind: PrekeyKind) -> Prekey | None:
+        """Remove one one-time prekey for ever and return it."""
+        table = ONE_TIME_PREKEYS.c
+        oldest = (
+            select(func.min(table.key_id))
+            .where(table.address == address, table.kind == kind)
+            .scalar_subquery()
+        )
+        row = self._connection.execute(
+            delete(ONE_TIME_PREKEYS)
+            .where(table.address == address, table.kind == kind, table.key_id == oldest)
+            .returning(table.key_id, table.signed_at, table.record)
+        ).first()
+        if row is None:
+            return None
+        # The primary key of this table is the second lock: an id spent before ends here.
+        self._connection.execute(
+            insert(SPENT_PREKEYS).values(address=address, kind=kind, key_id=row.key_id)
+        )
+        return Prekey(*row)
+
+    def counts(self, address: DeviceAddress) -> PoolCounts:
+        """Return how many one-time prekeys of each kind are left."""
+        table = ONE_TIME_PREKEYS.c
+        rows = self._connection.execute(
+            select(table.kind, func.count()).where(table.address == address).group_by(table.kind)
+        )
+        found = {row[0]: row[1] for row in rows}
+        return PoolCounts(found.get(PrekeyKind.ONE_TIME, 0), found.get(PrekeyKind.ONE_TIME_KEM, 0))
