@@ -1,0 +1,34 @@
+"""What every test shares: hypothesis profiles, and programs that must be there."""
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+# Two busy cores make single examples slow: time is bounded for each test by pytest-timeout.
+settings.register_profile(
+    "default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.load_profile("ci" if IN_CI else "default")
+
+RequireProgram = Callable[[str], str]
+
+
+def _require_program(name: str) -> str:
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if path is None and IN_CI:
+        pytest.fail(f"{name} is not installed; under CI=true nothing is skipped", pytrace=False)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+@pytest.fixture(scope="session")
+def require_program() -> RequireProgram:
+    """Return a program's path; a missing one fails the test in CI and skips it elsewhere."""
+    return _require_program

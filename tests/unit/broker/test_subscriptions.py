@@ -1,0 +1,84 @@
+"""The index of subscriptions finds exactly what a scan of all filters would find."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.filters import has_wildcard, matches, tree_of
+from broker.retained import RetainedIndex, WaitingMessage
+from broker.subscriptions import Subscriptions
+
+levels = st.sampled_from(["v1", "u", "kd", "in", "a-1", "b-1", "x"])
+topics = st.lists(levels, min_size=1, max_size=6).map("/".join)
+filters = st.tuples(
+    st.lists(st.one_of(levels, st.just("+")), min_size=1, max_size=6), st.booleans()
+).map(lambda pair: "/".join([*pair[0], "#"] if pair[1] else pair[0]))
+devices = st.sampled_from(["alice-1", "bob-1", "_kd"])
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "topic", "expected"),
+    [
+        ("a/b", "a/b", True),
+        ("a/b", "a/c", False),
+        ("a/+", "a/b", True),
+        ("a/+", "a", False),
+        ("a/+", "a/b/c", False),
+        ("+/+", "a/b", True),
+        ("a/#", "a", True),
+        ("a/#", "a/b/c", True),
+        ("#", "a/b", True),
+        ("a/#", "b", False),
+        ("a", "a/b", False),
+    ],
+)
+def test_filters_match_as_the_standard_says(topic_filter: str, topic: str, expected: bool) -> None:
+    assert matches(topic_filter, topic) is expected
+
+
+def test_the_tree_of_a_filter_is_the_device_it_names() -> None:
+    assert tree_of("v1/u/alice-1/in/+/+") == tree_of("v1/u/alice-1") == "alice-1"
+    assert tree_of("v1/u/+/in/alice-1/+") is None
+    assert tree_of("v1/u/#") is None
+    assert tree_of("v1/kd/req/+/+") is None
+    assert not has_wildcard("v1/kd/enrolled/x")
+
+
+@given(st.lists(st.tuples(filters, devices, st.integers(0, 1)), max_size=8), topics)
+def test_the_index_finds_what_a_scan_finds(wanted: list[tuple[str, str, int]], topic: str) -> None:
+    index: Subscriptions[str] = Subscriptions()
+    plain: dict[tuple[str, str], int] = {}
+    for topic_filter, device, qos in wanted:
+        index.add(topic_filter, device, qos)
+        plain[topic_filter, device] = qos
+    expected: dict[str, int] = {}
+    for (topic_filter, device), qos in plain.items():
+        if matches(topic_filter, topic):
+            expected[device] = max(qos, expected.get(device, 0))
+    assert index.readers_of(topic) == expected
+    for topic_filter, device, _ in wanted:
+        index.remove(topic_filter, device)
+    assert len(index) == 0
+    assert index.readers_of(topic) == {}
+
+
+@given(st.lists(topics, max_size=8), filters)
+def test_waiting_mail_is_found_as_by_a_scan(stored: list[str], topic_filter: str) -> None:
+    index = RetainedIndex()
+    for topic in stored:
+        index.put(WaitingMessage(topic, b"x", 1, 0))
+    expected = {topic for topic in stored if matches(topic_filter, topic)}
+    assert set(index.matching(topic_filter)) == expected
+    assert len(index) == len(set(stored))
+    for topic in set(stored):
+        assert index.remove(topic)
+        assert not index.remove(topic)
+    assert index.matching("#") == []
+
+
+def test_removing_what_was_never_there_changes_nothing() -> None:
+    index: Subscriptions[str] = Subscriptions()
+    index.add("v1/u/a-1/#", "alice-1", 0)
+    index.remove("v1/u/a-1/#", "bob-1")
+    index.remove("v1/u/b-1/#", "bob-1")
+    assert index.readers_of("v1/u/a-1/x") == {"alice-1": 0}

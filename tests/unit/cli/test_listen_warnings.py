@@ -1,0 +1,39 @@
+"""What `listen` says on stderr of events that nobody would hear of otherwise."""
+
+import pytest
+
+from client_sdk.cli_messages import _warning
+from client_sdk.machine.events import (
+    Delivered,
+    Event,
+    Expired,
+    Failed,
+    IdentityChanged,
+    LoginInUse,
+    RecipientInactive,
+)
+from client_sdk.wire.ids import DeviceAddress, MessageId, UserName
+
+MESSAGE = MessageId(bytes(16))
+ADA = UserName("ada")
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (Failed(MESSAGE, ADA, "not_a_contact"), (MESSAGE.hex(), "ada", "not_a_contact")),
+        (Expired(MESSAGE, ADA), (MESSAGE.hex(), "ada", "not delivered")),
+        (RecipientInactive(ADA), ("ada", "too old")),
+        (IdentityChanged(ADA), ("ada", "refused")),
+        (LoginInUse(60.0), ("another program", "60 s")),
+    ],
+)
+def test_an_event_that_needs_somebody_is_one_line(event: Event, words: tuple[str, ...]) -> None:
+    text = _warning(event)
+    assert text is not None
+    assert "\n" not in text
+    assert [word for word in words if word not in text] == []
+
+
+def test_a_receipt_is_not_worth_a_line() -> None:
+    assert _warning(Delivered(MESSAGE, DeviceAddress("ada-1"))) is None

@@ -1,0 +1,53 @@
+"""What the documentation names exists, and what it needs stands in it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def _tests() -> set[str]:
+    sources = (path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    return {name for source in sources for name in re.findall(r"def (test_\w+)\(", source)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(r"`(test_\w+)`", page.read_text()))
+    assert named - _tests() == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_attack_in_the_threat_model_has_a_test() -> None:
+    text = (ROOT / "docs" / "threat_model.md").read_text()
+    rows = text.split("|---|---|---|\n")[-1].strip().splitlines()
+    assert len(rows) > 20
+    assert [row for row in rows if not re.search(r"\| `test_\w+` \|$", row)] == []
+
+
+def test_security_page_says_plainly_that_there_was_no_audit() -> None:
+    assert "has not been audited" in (ROOT / "SECURITY.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "Makefile", "pyproject.toml"])
+def test_nothing_names_a_package_index_or_a_path_of_one_machine(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert (
+        re.findall(r"https?://|--(?:extra-)?index-url |--find-links|/(?:home|work|opt|tmp)/", text)
+        == []
+    )
+
+
+def test_every_pinned_package_has_hashes() -> None:
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", "")
+    pinned = [line for line in text.splitlines() if re.match(r"[a-z]", line)]
+    assert len(pinned) > 30
+    assert [line for line in pinned if "==" not in line or "--hash=sha256:" not in line] == []

@@ -1,0 +1,604 @@
+"""The store as a file: who may open it, what lies in its bytes, two owners, a full disk."""
+# ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - nothing else runs in these loops
+
+import asyncio
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlcipher3 import dbapi2 as sqlcipher
+
+from client_sdk.machine.changes import (
+    Changes,
+    MessageState,
+    PrekeyKind,
+    PrekeyRow,
+    SessionRow,
+    StateChange,
+    UserRevision,
+)
+from client_sdk.stores import sqlite
+from client_sdk.stores.errors import (
+    StaleSnapshotError,
+    StorageFullError,
+    StoreCorruptError,
+    StoreError,
+    StoreLockedError,
+    StoreMissingError,
+    StoreTooNewError,
+)
+from client_sdk.stores.queries import StoreQueries
+from client_sdk.stores.rows import LAST_SHOWN, NEXT_HANDOVER
+from client_sdk.stores.schema import MIGRATIONS, SCHEMA_VERSION
+from client_sdk.stores.sqlite import SqliteStore, key_file, remove_store, store_exists
+from client_sdk.stores.worker import Database, store_error
+from client_sdk.wire.ids import DeviceAddress, UserName
+from tests.contract.test_client_store import incoming, outgoing
+
+PASSPHRASE = "correct horse battery staple"
+BOB = UserName("bob")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "device.db"
+
+
+async def make(path: Path, passphrase: str | None = PASSPHRASE) -> None:
+    store = SqliteStore.create(path, passphrase)
+    await store.commit(Changes(device=b"the record"))
+    await store.close()
+
+
+@pytest.mark.parametrize("passphrase", [PASSPHRASE, None])
+async def test_a_store_opens_again_with_its_secret(path: Path, passphrase: str | None) -> None:
+    await make(path, passphrase)
+    store = SqliteStore.open(path, passphrase)
+    assert await store.device() == b"the record"
+    await store.close()
+    assert key_file(path).exists() is (passphrase is None)
+
+
+async def test_all_files_are_for_their_owner_only(path: Path) -> None:
+    store = SqliteStore.create(path, None)
+    await store.commit(Changes(device=b"x"))
+    names = {one.name for one in path.parent.iterdir()}
+    assert names == {"device.db", "device.db-wal", "device.db-shm", "device.db.key"}
+    for one in path.parent.iterdir():
+        assert stat.S_IMODE(one.stat().st_mode) == 0o600, one.name
+    await store.close()
+    assert {one.name for one in path.parent.iterdir()} == {"device.db", "device.db.key"}
+
+
+@pytest.mark.parametrize("passphrase", ["wrong", "", PASSPHRASE + " ", None])
+async def test_a_wrong_or_missing_passphrase_is_told_and_changes_nothing(
+    path: Path, passphrase: str | None
+) -> None:
+    await make(path)
+    before = path.read_bytes()
+    with pytest.raises(StoreLockedError):
+        SqliteStore.open(path, passphrase)
+    assert path.read_bytes() == before
+    assert [one.name for one in path.parent.iterdir()] == ["device.db"]
+
+
+@pytest.mark.parametrize("key", [b"", b"k" * 31, b"k" * 33, b"k" * 32])
+async def test_a_damaged_or_foreign_key_file_is_told(path: Path, key: bytes) -> None:
+    await make(path, None)
+    key_file(path).write_bytes(key)
+    with pytest.raises(StoreLockedError):
+        SqliteStore.open(path, None)
+
+
+async def test_a_key_file_that_cannot_be_read_is_told(path: Path) -> None:
+    await make(path, None)
+    key_file(path).unlink()
+    key_file(path).mkdir()
+    with pytest.raises(StoreLockedError):
+        SqliteStore.open(path, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"SQLite format 3\x00" * 300, b"\x00" * 8192])
+def test_a_file_that_is_no_store_is_told_and_left_alone(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(StoreLockedError):
+        SqliteStore.open(path, PASSPHRASE)
+    assert path.read_bytes() == content
+
+
+async def test_a_truncated_store_is_told(path: Path) -> None:
+    await make(path)
+    with path.open("r+b") as file:
+        file.truncate(6000)
+    with pytest.raises((StoreCorruptError, StoreLockedError)):
+        SqliteStore.open(path, PASSPHRASE)
+
+
+async def test_a_store_with_a_changed_page_is_told_when_it_is_read(path: Path) -> None:
+    await make(path)
+    content = bytearray(path.read_bytes())
+    for offset in range(4096, len(content), 4096):
+        content[offset + 100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StoreError):
+        await read_device(path)
+
+
+async def read_device(path: Path) -> bytes | None:
+    store = SqliteStore.open(path, PASSPHRASE)
+    try:
+        return await store.device()
+    finally:
+        await store.close()
+
+
+def test_a_missing_store_is_told_and_none_is_made(path: Path) -> None:
+    with pytest.raises(StoreMissingError):
+        SqliteStore.open(path, PASSPHRASE)
+    assert not path.exists()
+    assert not store_exists(path)
+    with pytest.raises(StoreMissingError):
+        SqliteStore.open(path.parent, PASSPHRASE)
+
+
+async def test_an_existing_file_is_never_made_anew(path: Path) -> None:
+    await make(path)
+    before = path.read_bytes()
+    with pytest.raises(StoreMissingError):
+        SqliteStore.create(path, PASSPHRASE)
+    assert path.read_bytes() == before
+    assert store_exists(path)
+
+
+def test_a_folder_that_is_not_there_is_told(path: Path) -> None:
+    with pytest.raises(StoreMissingError):
+        SqliteStore.create(path.parent / "absent" / "device.db", PASSPHRASE)
+
+
+CREATE = """
+import sys
+from pathlib import Path
+from client_sdk.stores.errors import StoreMissingError
+from client_sdk.stores.sqlite import SqliteStore
+import os
+if os.getuid() == 0:
+    os.setuid(65534)
+try:
+    SqliteStore.create(Path(sys.argv[1]), "long enough")
+except StoreMissingError as error:
+    print(error.code)
+"""
+
+
+def test_a_read_only_folder_is_told(path: Path) -> None:
+    path.parent.chmod(0o555)
+    try:
+        found = subprocess.run(
+            [sys.executable, "-c", CREATE, str(path)], capture_output=True, text=True, check=True
+        )
+    finally:
+        path.parent.chmod(0o755)
+    assert found.stdout.strip() == "store_missing"
+    assert not path.exists()
+
+
+async def test_a_newer_schema_is_refused_and_an_older_one_is_brought_up_to_date(path: Path) -> None:
+    await make(path)
+    await set_version(path, SCHEMA_VERSION + 1)
+    with pytest.raises(StoreTooNewError):
+        SqliteStore.open(path, PASSPHRASE)
+    await set_version(path, SCHEMA_VERSION)
+    store = SqliteStore.open(path, PASSPHRASE)
+    assert await store.device() == b"the record"
+    await store.close()
+
+
+async def set_version(path: Path, version: int) -> None:
+    database = raw(path)
+    database.execute(f"PRAGMA user_version = {version}")
+    database.close()
+
+
+def raw(path: Path, passphrase: str = PASSPHRASE) -> Database:
+    salt = sqlite._salt(path)
+    return sqlite._connect(path, sqlite._key(path, passphrase, salt, new=False), salt)
+
+
+async def test_an_empty_database_is_migrated_from_version_0(path: Path) -> None:
+    store = SqliteStore.create(path, PASSPHRASE)
+    await store.close()
+    database = raw(path)
+    tables = [
+        row[0]
+        for row in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        ).fetchall()
+    ]
+    for table in tables:
+        database.execute(f"DROP TABLE {table}")
+    database.execute("PRAGMA user_version = 0")
+    database.close()
+    store = SqliteStore.open(path, PASSPHRASE)
+    await store.commit(Changes(device=b"again"))
+    assert await store.device() == b"again"
+    await store.close()
+    assert len(MIGRATIONS) == SCHEMA_VERSION
+
+
+async def test_a_migration_that_fails_leaves_the_version_as_it_was(path: Path) -> None:
+    await make(path)
+    await set_version(path, 0)  # the tables are there already, so the first script fails
+    with pytest.raises(StoreError):
+        SqliteStore.open(path, PASSPHRASE)
+    database = raw(path)
+    assert database.execute("PRAGMA user_version").fetchone() == (0,)
+    assert database.execute("SELECT record FROM device").fetchone() == (b"the record",)
+    database.close()
+
+
+async def test_a_store_of_version_1_keeps_its_streams(path: Path) -> None:
+    await make(path)
+    database = raw(path)
+    database.execute("ALTER TABLE streams DROP COLUMN used_at")
+    database.execute("INSERT INTO streams VALUES ('bob-1', x'01', 'bob', 7, NULL, x'9190')")
+    database.execute("PRAGMA user_version = 1")
+    database.close()
+    store = SqliteStore.open(path, PASSPHRASE)
+    (stream,) = (await store.snapshot(UserName("bob"))).streams
+    assert (stream.next_sequence, stream.used_at) == (7, 0)
+    await store.close()
+
+
+async def test_no_planted_secret_lies_in_any_file(path: Path) -> None:
+    text, private, record = "planted text", b"planted private key " * 2, b"planted session record"
+    store = SqliteStore.create(path, PASSPHRASE)
+    await store.commit(
+        Changes(
+            based_on=(UserRevision(BOB, 0),),
+            device=b"planted device",
+            messages=(outgoing(text),),
+            prekeys=(PrekeyRow(PrekeyKind.SIGNED, 1, private, 1),),
+            sessions=(SessionRow(DeviceAddress("bob-1"), BOB, record),),
+        )
+    )
+    for closed in (False, True):
+        if closed:
+            await store.close()
+        found = b"".join(one.read_bytes() for one in path.parent.iterdir())
+        assert b"planted" not in found
+        assert b"messages" not in found
+        assert b"SQLite format" not in found
+    assert "planted" not in repr(store)
+    assert PASSPHRASE not in repr(vars(store))
+
+
+async def test_closing_leaves_no_write_ahead_log_and_idle_time_empties_it(path: Path) -> None:
+    store = SqliteStore.create(path, PASSPHRASE)
+    await store.commit(Changes(device=b"x"))
+    log = Path(f"{path}-wal")
+    assert log.stat().st_size > 0
+    async with asyncio.timeout(20):
+        while log.stat().st_size:  # noqa: ASYNC110 - the file rings no bell
+            await asyncio.sleep(0.05)
+    await store.commit(Changes(device=b"y"))
+    await store.close()
+    assert not log.exists()
+
+
+async def test_a_reader_elsewhere_delays_the_emptying_and_does_not_end_it(path: Path) -> None:
+    store = SqliteStore.create(path, PASSPHRASE)
+    await store.commit(Changes(device=b"x"))
+    reader = raw(path)
+    store._worker._database.execute("PRAGMA busy_timeout = 50")
+    reader.execute("BEGIN")
+    reader.execute("SELECT record FROM device").fetchall()
+    await store.commit(Changes(device=b"y"))
+    log = Path(f"{path}-wal")
+    await asyncio.sleep(1.3)  # one idle time passes with the reader there
+    assert log.stat().st_size > 0
+    reader.execute("COMMIT")
+    async with asyncio.timeout(20):
+        while log.stat().st_size:  # noqa: ASYNC110 - the file rings no bell
+            await asyncio.sleep(0.05)
+    reader.close()
+    await store.close()
+
+
+async def test_two_owners_of_one_file_never_both_win_one_revision(path: Path) -> None:
+    first = SqliteStore.create(path, PASSPHRASE)
+    second = SqliteStore.open(path, PASSPHRASE)
+    seen = await second.version()
+    commits = [
+        one.commit(Changes(based_on=(UserRevision(BOB, 0),), messages=(outgoing(),)))
+        for one in (first, second) * 3
+    ]
+    outcomes = await asyncio.gather(*commits, return_exceptions=True)
+    assert [type(one) for one in outcomes].count(StaleSnapshotError) == 5
+    assert len(await first.queued(BOB, 9)) == len(await second.queued(BOB, 9)) == 1
+    await first.commit(Changes(device=b"seen by the other"))
+    assert await second.version() != seen
+    assert await second.device() == b"seen by the other"
+    numbers = await asyncio.gather(*(one.reserve("n", 1) for one in (first, second) * 20))
+    assert sorted(numbers) == list(range(1, 41))
+    await second.close()
+    await first.close()
+
+
+SPEND = """
+import asyncio, sys
+from pathlib import Path
+from client_sdk.machine.changes import Changes, PrekeyKind
+from client_sdk.stores.errors import StaleSnapshotError
+from client_sdk.stores.sqlite import SqliteStore
+
+async def main():
+    store = SqliteStore.open(Path(sys.argv[1]), None)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(1, 51):
+        try:
+            await store.commit(Changes(prekeys_spent=((PrekeyKind.ONE_TIME, number),)))
+        except StaleSnapshotError:
+            continue
+        print(number, flush=True)
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_two_processes_spend_each_prekey_once(path: Path) -> None:
+    store = SqliteStore.create(path, None)
+    rows = tuple(PrekeyRow(PrekeyKind.ONE_TIME, n, bytes(32), 1) for n in range(1, 51))
+    await store.commit(Changes(prekeys=rows))
+    await store.close()
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", SPEND, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    spent: list[int] = []
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+    for child in children:
+        output, _ = child.communicate(timeout=60)
+        assert child.returncode == 0
+        spent += map(int, output.split())
+    assert sorted(spent) == list(range(1, 51))
+
+
+FILL = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from client_sdk.machine.changes import Changes, UserRevision
+from client_sdk.stores.errors import StorageFullError
+from client_sdk.stores.sqlite import SqliteStore
+from client_sdk.wire.ids import UserName
+
+async def main():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    store = SqliteStore.open(Path(sys.argv[1]), None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, hard))
+    stored = full = 0
+    for number in range(40):
+        changes = Changes(
+            based_on=(UserRevision(UserName("bob"), stored),), device=bytes([number]) * 60_000
+        )
+        try:
+            await store.commit(changes)
+            stored += 1
+        except StorageFullError as error:
+            assert "free some space" in str(error), error
+            full += 1
+    assert stored and full, (stored, full)
+    assert await store.device() == bytes([stored - 1]) * 60_000
+    assert (await store.snapshot(UserName("bob"))).revision == stored
+    many = [store.commit(Changes(device=b"x" * 60_000)) for _ in range(4)]
+    outcomes = await asyncio.gather(*many, return_exceptions=True)
+    assert {type(one) for one in outcomes} == {StorageFullError}, outcomes
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    await store.commit(Changes(device=b"space again"))
+    await store.close()
+    store = SqliteStore.open(Path(sys.argv[1]), None)
+    assert await store.device() == b"space again"
+    await store.close()
+    print("done")
+
+asyncio.run(main())
+"""
+
+
+async def test_a_full_disk_refuses_commits_and_is_forgotten_when_there_is_space(path: Path) -> None:
+    await make(path, None)
+    found = subprocess.run(
+        [sys.executable, "-c", FILL, str(path)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (found.stdout, found.stderr) == ("done\n", "")
+
+
+CREATE_FULL = """
+import resource, signal, sys
+from pathlib import Path
+from client_sdk.stores.errors import StorageFullError
+from client_sdk.stores.sqlite import SqliteStore
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    SqliteStore.create(Path(sys.argv[1]), None)
+except StorageFullError as error:
+    print(error.code)
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 10_000])
+def test_no_half_store_is_left_where_there_is_no_space(path: Path, limit: int) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", CREATE_FULL, str(path), str(limit)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (found.stdout, found.stderr) == ("storage_full\n", "")
+    assert list(path.parent.iterdir()) == []
+
+
+async def test_removing_a_store_removes_all_its_files(path: Path) -> None:
+    await make(path, None)
+    remove_store(path, with_key=True)
+    assert list(path.parent.iterdir()) == []
+    remove_store(path, with_key=True)
+
+
+def test_errors_of_the_database_say_what_they_mean() -> None:
+    for text, expected in (
+        ("database or disk is full", StorageFullError),
+        ("disk I/O error", StorageFullError),
+        ("database disk image is malformed", StoreCorruptError),
+        ("file is not a database", StoreCorruptError),
+        ("database is locked", StoreError),
+    ):
+        assert type(store_error(sqlcipher.OperationalError(text))) is expected
+
+
+async def test_a_group_that_sqlite_took_back_fails_as_a_whole() -> None:
+    store = SqliteStore.in_memory()
+
+    def take_back(database: Database) -> None:
+        database.execute("ROLLBACK")
+        raise sqlcipher.OperationalError("database or disk is full")
+
+    worker = store._worker
+    jobs = [store.commit(Changes(messages=(outgoing(),))) for _ in range(3)]
+    outcomes = await asyncio.gather(
+        *jobs[:1], worker.write(take_back), *jobs[1:], return_exceptions=True
+    )
+    taken_back = [one for one in outcomes if one is not None]
+    assert {type(one) for one in taken_back} == {StorageFullError}
+    assert len(await store.queued(BOB, 9)) == len(outcomes) - len(taken_back)
+    await store.close()
+
+
+async def test_a_write_whose_caller_was_cancelled_stands_all_the_same() -> None:
+    store = SqliteStore.in_memory()
+    task = asyncio.ensure_future(store.commit(Changes(device=b"abandoned")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await store.commit(Changes(messages=(outgoing(),)))
+    assert await store.device() == b"abandoned"
+    await store.close()
+
+
+async def test_a_write_waits_for_another_process_without_holding_up_the_loop(path: Path) -> None:
+    store = SqliteStore.create(path, PASSPHRASE)
+    other = raw(path)
+    other.execute("BEGIN IMMEDIATE")
+    writing = asyncio.ensure_future(store.commit(Changes(device=b"later")))
+    turns = 0
+    while turns < 20:
+        await asyncio.sleep(0.005)
+        turns += 1
+    assert not writing.done()
+    other.execute("COMMIT")
+    await writing
+    assert await store.device() == b"later"
+    other.close()
+    await store.close()
+
+
+async def test_a_damaged_stream_row_is_told() -> None:
+    store = SqliteStore.in_memory()
+    await store._execute("INSERT INTO streams VALUES ('bob-1', x'00', 'bob', 1, 5, x'FF', 0)", ())
+    with pytest.raises(StoreCorruptError):
+        await store.gaps_since(9)
+    await store.close()
+
+
+async def plan(store: StoreQueries, sql: str) -> str:
+    return " ".join(str(row[-1]) for row in await store._rows(f"EXPLAIN QUERY PLAN {sql}"))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT {NEXT_HANDOVER}",
+        f"SELECT {LAST_SHOWN}",
+        "SELECT * FROM outbox WHERE next_at <= 5 ORDER BY next_at, position LIMIT 9",
+        "SELECT MIN(next_at) FROM outbox",
+        "SELECT COUNT(*), SUM(size) FROM outbox WHERE recipient = 'a'",
+        "SELECT * FROM messages WHERE conversation = 'a' AND state = 'queued' ORDER BY position",
+        "SELECT * FROM messages WHERE conversation = 'a' AND position < 9 ORDER BY position DESC",
+        "SELECT * FROM messages WHERE state = 'ready' ORDER BY handover LIMIT 9",
+        "SELECT * FROM messages WHERE message_id = x'00' AND sender = 'a'",
+        "SELECT * FROM streams WHERE gap_since <= 5",
+        "DELETE FROM outbox WHERE message_id = x'00' AND recipient = 'a'",
+        "DELETE FROM opened WHERE opened_at < 5",
+    ],
+)
+async def test_what_every_message_asks_is_answered_by_an_index(sql: str) -> None:
+    store = SqliteStore.in_memory()
+    found = await plan(store, sql)
+    assert "INDEX" in found, found
+    assert "TEMP B-TREE" not in found, found
+    await store.close()
+
+
+async def test_a_store_serves_while_commits_of_many_tasks_share_transactions(path: Path) -> None:
+    store = SqliteStore.create(path, PASSPHRASE)
+    messages = [incoming(str(number), number + 1) for number in range(200)]
+    await asyncio.gather(
+        *(
+            store.commit(
+                Changes(
+                    messages=(one,),
+                    states=(StateChange(one.message_id, one.sender, MessageState.READY),),
+                )
+            )
+            for one in messages
+        )
+    )
+    assert len(await store.ready(999)) == 200
+    await store.close()
+
+
+async def test_a_new_store_uses_the_key_file_that_lies_there_and_never_replaces_it(
+    path: Path,
+) -> None:
+    await (SqliteStore.create(path, None)).close()
+    moved = path.with_name("moved.db")
+    path.rename(moved)
+    key = key_file(path).read_bytes()
+    await (SqliteStore.create(path, None)).close()
+    assert key_file(path).read_bytes() == key
+    remove_store(path, with_key=False)
+    key_file(path).rename(key_file(moved))
+    await (SqliteStore.open(moved, None)).close()
+
+
+@pytest.mark.parametrize("passphrase", [PASSPHRASE, None])
+async def test_what_a_crash_left_of_a_new_store_is_no_obstacle(
+    path: Path, passphrase: str | None
+) -> None:
+    path.touch()
+    key_file(path).touch()
+    await (SqliteStore.create(path, passphrase)).close()
+    await (SqliteStore.open(path, passphrase)).close()
+    assert list(path.parent.glob("*.new")) == []

@@ -1,0 +1,79 @@
+"""Broker addresses, waiting before reconnecting, and brokers that are not there."""
+
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client_sdk.transport.backoff import FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, reconnect_delay
+from client_sdk.transport.errors import BrokerUnreachableError, InvalidBrokerUrlError
+from client_sdk.transport.mqtt import BrokerAddress, Login, MqttTransport, parse_broker_url
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("mqtt://127.0.0.1", "127.0.0.1", 1883),
+        ("mqtt://broker.example:1884", "broker.example", 1884),
+        ("mqtt://broker.example:1884/", "broker.example", 1884),
+        ("mqtt://[::1]:1", "::1", 1),
+        ("mqtt://localhost:65535", "localhost", 65535),
+    ],
+)
+def test_an_address_has_a_host_and_a_port(url: str, host: str, port: int) -> None:
+    assert parse_broker_url(url) == BrokerAddress(host, port)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost",
+        "localhost:1883",
+        "http://localhost",
+        "mqtt:",
+        "mqtt://",
+        "mqtt://:1883",
+        "mqtt://host:0x1",
+        "mqtt://host:65536",
+        "mqtt://host:-1",
+        "mqtt://host/path",
+        "mqtt://host?query=1",
+        "mqtt://[::1",
+    ],
+)
+def test_anything_else_is_refused_by_name(url: str) -> None:
+    with pytest.raises(InvalidBrokerUrlError):
+        parse_broker_url(url)
+
+
+def test_a_transport_needs_an_address() -> None:
+    with pytest.raises(InvalidBrokerUrlError):
+        MqttTransport((), Login("alice-1", "secret"))
+    with pytest.raises(InvalidBrokerUrlError):
+        MqttTransport(("mqtt://good", "bad"), Login("alice-1", "secret"))
+
+
+def test_a_login_does_not_show_its_password() -> None:
+    assert "planted" not in repr(Login("alice-1", "planted"))
+
+
+async def test_a_broker_that_is_not_there_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    transport = MqttTransport((f"mqtt://127.0.0.1:{port}",), Login("alice-1", "secret"))
+    with pytest.raises(BrokerUnreachableError, match=str(port)):
+        async with transport.connect():
+            pytest.fail("nothing listens there")
+
+
+@given(st.integers(0, 10**6), st.floats(0, 1))
+def test_the_delay_lies_in_the_upper_half_of_a_ceiling_that_doubles(
+    attempt: int, jitter: float
+) -> None:
+    ceiling = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempt, 16))
+    delay = reconnect_delay(attempt, jitter)
+    assert ceiling / 2 <= delay <= ceiling <= MAX_DELAY_SECONDS
+    assert delay <= reconnect_delay(attempt, 1)
+    assert reconnect_delay(attempt, jitter) <= reconnect_delay(attempt + 1, jitter)
