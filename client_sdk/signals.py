@@ -3,9 +3,9 @@
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Final, TypeVar
+from typing import TypeVar
 
-CANCEL_AGAIN_SECONDS: Final = 0.5
+from client_sdk.ending import CANCEL_AGAIN_SECONDS, end
 
 _Result = TypeVar("_Result")
 
@@ -45,14 +45,5 @@ async def until_signalled(
     finally:
         stopped.cancel()
         started.cancel()
-        await _end(running, CANCEL_AGAIN_SECONDS if insist else None)
+        await end(running, CANCEL_AGAIN_SECONDS if insist else None)
     return None if running.cancelled() else running.result()
-
-
-async def _end(running: asyncio.Future[_Result], again: float | None) -> None:
-    while not running.done():
-        # A task group that fails in the same moment swallows the request (Python < 3.13).
-        running.cancel()
-        await asyncio.wait({running}, timeout=again)
-    if not running.cancelled():
-        running.exception()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from client_sdk.ending import end
 from client_sdk.transport.backoff import reconnect_delay
 from client_sdk.transport.errors import ConnectionLostError, TransportError
 from client_sdk.transport.ports import Connection, Incoming, Transport
@@ -77,7 +78,12 @@ class KeyDirectory:
                 with ThreadPoolExecutor(1, "keydir") as thread:
                     desk = Desk(prepared.keys, prepared.policy, store)
                     session = _Session(desk, thread, self._settings, self._drop)
-                    await self._keep_connected(session, ready or _nothing)
+                    serving = asyncio.create_task(self._keep_connected(session, ready or _nothing))
+                    try:
+                        await asyncio.wait({serving})
+                    finally:
+                        await end(serving)
+                    await serving
             finally:
                 store.close()
 

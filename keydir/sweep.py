@@ -102,7 +102,8 @@ class Sweeper:
         while True:
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), self._quiet_seconds)
+                async with asyncio.timeout(self._quiet_seconds):
+                    await self._arrived.wait()
             except TimeoutError:
                 return
 

@@ -7,13 +7,11 @@ from typing import Final
 from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.engine import Engine
+from client_sdk.ending import end
 from client_sdk.wire.errors import MisuseError
 
 CLOSE_SECONDS: Final = 3.0
 """How long closing waits for receipts and clears to leave."""
-
-
-CANCEL_AGAIN_SECONDS: Final = 0.5
 
 
 class ClosedError(MisuseError):
@@ -56,12 +54,7 @@ class Running:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._settle()
         self._closed = True
-        while not self._task.done():
-            # A task group that fails in the same moment swallows the request (Python < 3.13).
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=CANCEL_AGAIN_SECONDS)
-        if not self._task.cancelled():
-            self._task.exception()
+        await end(self._task)
 
     async def _settle(self) -> None:
         await self.engine.receipts.flush()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -105,7 +106,8 @@ class MqttTransport:
             yield MqttConnection(client)
         finally:
             try:
-                await client.__aexit__(None, None, None)
+                async with _answer_in_time():
+                    await client.__aexit__(None, None, None)
             except aiomqtt.MqttError as error:
                 _logger.debug("closing: %s", error)
 
@@ -121,14 +123,15 @@ class MqttTransport:
                 logger=_paho_logger,
                 protocol=aiomqtt.ProtocolVersion.V311,
                 clean_session=True,
-                timeout=ANSWER_TIMEOUT_SECONDS,
+                timeout=math.inf,  # _answer_in_time bounds every wait
                 keepalive=KEEPALIVE_SECONDS,
                 max_inflight_messages=MAX_IN_FLIGHT,
                 socket_options=_NO_DELAY,
             )
             client.pending_calls_threshold = 10 * MAX_IN_FLIGHT
             try:
-                return await _entered(client)
+                async with _answer_in_time():
+                    return await _entered(client)
             except aiomqtt.MqttCodeError as error:
                 if _code(error) in _REFUSED_LOGIN:
                     raise LoginRefusedError(
@@ -154,7 +157,8 @@ class MqttConnection:
     async def subscribe(self, *filters: str) -> None:
         """Subscribe at ``SUBSCRIBE_QOS``, see ``Connection``."""
         try:
-            granted = await self._client.subscribe([(one, SUBSCRIBE_QOS) for one in filters])
+            async with _answer_in_time():
+                granted = await self._client.subscribe([(one, SUBSCRIBE_QOS) for one in filters])
         except aiomqtt.MqttError as error:
             raise ConnectionLostError("the broker did not answer a subscription") from error
         if any(_reason(code) >= REFUSED_SUBSCRIPTION for code in granted):
@@ -163,14 +167,16 @@ class MqttConnection:
     async def unsubscribe(self, *filters: str) -> None:
         """End subscriptions, see ``Connection``."""
         try:
-            await self._client.unsubscribe(list(filters))
+            async with _answer_in_time():
+                await self._client.unsubscribe(list(filters))
         except aiomqtt.MqttError as error:
             raise ConnectionLostError("the broker did not answer an unsubscription") from error
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish at QoS 1, see ``Connection``."""
         try:
-            await self._client.publish(topic, payload, qos=1, retain=retain)
+            async with _answer_in_time():
+                await self._client.publish(topic, payload, qos=1, retain=retain)
         except aiomqtt.MqttError as error:
             raise ConnectionLostError("the broker did not acknowledge a message") from error
 
@@ -185,6 +191,20 @@ class MqttConnection:
                     yield _incoming(arrived.get_nowait())
         except aiomqtt.MqttError as error:
             raise ConnectionLostError("the connection to the broker ended") from error
+
+
+@asynccontextmanager
+async def _answer_in_time() -> AsyncIterator[None]:
+    """Bound a wait for the broker; aiomqtt's own bound loses cancellations before Python 3.12.
+
+    It rests on ``asyncio.wait_for``, which returns where it is cancelled in the moment of the
+    answer: a publisher told to end went on waiting for its next message for ever.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise aiomqtt.MqttError("the broker did not answer in time") from error
 
 
 async def _entered(client: aiomqtt.Client) -> aiomqtt.Client:
