@@ -262,4 +262,4 @@ def _warning(event: Event) -> str | None:
 def _warn_without_connection(messenger: Messenger) -> None:
     error = messenger.connection_error
     if error is not None and not messenger.connected:
-        warn(str(error))
+        warn(f"not connected, what is queued stays queued: {error}")

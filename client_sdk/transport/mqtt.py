@@ -143,7 +143,7 @@ class MqttTransport:
                 unreachable = error
         shown = ", ".join(f"{address.host}:{address.port}" for address in self._addresses)
         raise BrokerUnreachableError(
-            f"no broker answers at {shown}; what is queued stays queued"
+            f"no broker answers at {shown}: start it, or check the address"
         ) from unreachable
 
 
