@@ -17,6 +17,9 @@ MAX_PASSES: Final = 100
 DEVICES_AT_ONCE: Final = 16
 """Devices of one sweep: two filters each, and a broker may bound the filters of a connection."""
 
+MAX_FOUND: Final = 10_000
+"""Topics that a pass keeps, some 2 MB; what else waits is found by the next one."""
+
 CLEARS_AT_ONCE: Final = 50
 """Clearing publishes that wait for their acknowledgement together."""
 
@@ -57,7 +60,9 @@ class Sweeper:
 
     def found(self, message: Incoming) -> None:
         """Take note of a topic under a sweep's filter; one's own clears come back empty."""
-        if message.payload and self._is_revoked(message.topic):
+        if not message.payload or len(self._topics) >= MAX_FOUND:
+            return
+        if self._is_revoked(message.topic):
             self._topics.add(message.topic)
             self._arrived.set()
 
