@@ -22,13 +22,14 @@ WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench fmt lock
+.PHONY: help demo test check bench chaos fmt lock
 
 help:
 	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
 	@echo "make test   all tests"
 	@echo "make check  everything CI runs: format, lint, types, layers, dependencies, coverage"
 	@echo "make bench  a table of measurements, and bench.json"
+	@echo "make chaos  kill -9 of server, senders and listeners, with a ledger; TEXTS and KILLS bound it"
 	@echo "make fmt    format the code"
 	@echo "make lock   pin the dependencies of pyproject.toml again"
 
@@ -59,6 +60,13 @@ $(TESTED): $(INSTALLED) $(SOURCES)
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m tests.bench
+
+# Bounded by its texts, its kills and 20 minutes; the seed is printed, and SEED=n plays it again.
+TEXTS ?= 3000
+KILLS ?= 300
+chaos: $(INSTALLED)
+	@$(BIN)/python -m tests.e2e.chaos --texts $(TEXTS) --kills $(KILLS) --seconds 1200 \
+		$(if $(SEED),--seed $(SEED))
 
 fmt: $(INSTALLED)
 	$(BIN)/ruff check --fix-only --quiet .
