@@ -40,9 +40,6 @@ EpochKey = NewType("EpochKey", bytes)
 ChainKey = NewType("ChainKey", bytes)
 """32 bytes, secret: one chain's next step."""
 
-ChainOutput = NewType("ChainOutput", bytes)
-"""32 bytes, secret: one half of a message key, from one chain."""
-
 MessageKey = NewType("MessageKey", bytes)
 """32 bytes, secret: both halves of one message's key, extracted."""
 
@@ -52,6 +49,8 @@ _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _INNER_REST: Final = b"\x36" * 32
 _OUTER_REST: Final = b"\x5c" * 32
+_OUTPUT: Final = _INNER_REST + b"\x01"
+_STEP: Final = _INNER_REST + b"\x02"
 _ROOT_INFO: Final = (ROOT_LABEL + b"\x01", ROOT_LABEL + b"\x02")
 _PQ_ROOT_INFO: Final = (PQ_ROOT_LABEL + b"\x01", PQ_ROOT_LABEL + b"\x02")
 _PQ_EPOCH_INFO: Final = (PQ_EPOCH_LABEL + b"\x01", PQ_EPOCH_LABEL + b"\x02")
@@ -123,29 +122,39 @@ def epoch_key(shared_secret: bytes, epoch: int, transcript: bytes) -> EpochKey:
     return EpochKey(hkdf(_NO_SALT, shared_secret, info, KEY_BYTES))
 
 
-def chain_step(chain_key: ChainKey) -> tuple[ChainKey, ChainOutput]:
-    """Return HMAC(chain key, 0x02), the next chain key, and HMAC(chain key, 0x01), its output.
+def hybrid_step(ec_key: ChainKey, pq_key: ChainKey) -> tuple[ChainKey, ChainKey, MessageKey]:
+    """Return both chains one number later, and the message key of this number.
 
-    Source: Double Ratchet rev 4, KDF_CK.
+    Of each chain HMAC(chain key, 0x02) is the next key and HMAC(chain key, 0x01) its output; the
+    message key is extracted from both outputs: safe while either of them is.
+
+    Source: Double Ratchet rev 4, KDF_CK and Triple Ratchet (KDF_HYBRID, the extract half).
     """
-    inner = chain_key.translate(_INNER) + _INNER_REST
-    outer = chain_key.translate(_OUTER) + _OUTER_REST
-    following = sha256(outer + sha256(inner + b"\x02").digest()).digest()
-    output = sha256(outer + sha256(inner + b"\x01").digest()).digest()
-    return ChainKey(following), ChainOutput(output)
+    inner, outer = ec_key.translate(_INNER), ec_key.translate(_OUTER) + _OUTER_REST
+    next_ec = sha256(outer + sha256(inner + _STEP).digest()).digest()
+    ec_output = sha256(outer + sha256(inner + _OUTPUT).digest()).digest()
+    inner, outer = pq_key.translate(_INNER), pq_key.translate(_OUTER) + _OUTER_REST
+    next_pq = sha256(outer + sha256(inner + _STEP).digest()).digest()
+    pq_output = sha256(outer + sha256(inner + _OUTPUT).digest()).digest()
+    inner = sha256(pq_output.translate(_INNER) + _INNER_REST + ec_output).digest()
+    key = sha256(pq_output.translate(_OUTER) + _OUTER_REST + inner).digest()
+    return ChainKey(next_ec), ChainKey(next_pq), MessageKey(key)
 
 
 def next_chain_key(chain_key: ChainKey) -> ChainKey:
     """Return only HMAC(chain key, 0x02): for steps whose outputs may never be wanted."""
-    return ChainKey(_hmac(chain_key, b"\x02"))
+    inner = sha256(chain_key.translate(_INNER) + _STEP).digest()
+    return ChainKey(sha256(chain_key.translate(_OUTER) + _OUTER_REST + inner).digest())
 
 
-def message_key(pq_output: ChainOutput, ec_output: ChainOutput) -> MessageKey:
-    """Extract one message key from both chains' outputs: safe while either of them is.
-
-    Source: Double Ratchet rev 4, Triple Ratchet (KDF_HYBRID), the extract half; RFC 5869 2.2.
-    """
-    return MessageKey(_hmac(pq_output, ec_output))
+def passed_message_key(ec_key: ChainKey, pq_key: ChainKey) -> MessageKey:
+    """Return only the message key of ``hybrid_step``: for a number that was passed over."""
+    inner = sha256(ec_key.translate(_INNER) + _OUTPUT).digest()
+    ec_output = sha256(ec_key.translate(_OUTER) + _OUTER_REST + inner).digest()
+    inner = sha256(pq_key.translate(_INNER) + _OUTPUT).digest()
+    pq_output = sha256(pq_key.translate(_OUTER) + _OUTER_REST + inner).digest()
+    inner = sha256(pq_output.translate(_INNER) + _INNER_REST + ec_output).digest()
+    return MessageKey(sha256(pq_output.translate(_OUTER) + _OUTER_REST + inner).digest())
 
 
 def sealing_keys(key: MessageKey) -> SealingKeys:

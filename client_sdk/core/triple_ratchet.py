@@ -16,8 +16,7 @@ from client_sdk.core.kdf import (
     MessageKey,
     PqRootKey,
     RootKey,
-    chain_step,
-    message_key,
+    hybrid_step,
     next_chain_key,
     pq_epoch_step,
     pq_root_step,
@@ -85,11 +84,10 @@ def new_chain(roots: RootKeys, shared_secret: bytes, epoch: int = 0) -> tuple[Ro
 
 def next_message_key(keys: ChainKeys) -> tuple[ChainKeys, MessageKey]:
     """Return the chain one number later, and the key of the message at this number."""
-    ec_chain, ec_output = chain_step(keys.ec)
-    pq_chain, pq_output = chain_step(keys.pq)
-    return ChainKeys(ec_chain, pq_chain), message_key(pq_output, ec_output)
+    ec_key, pq_key, key = hybrid_step(keys[0], keys[1])
+    return ChainKeys(ec_key, pq_key), key
 
 
 def pass_over(keys: ChainKeys) -> ChainKeys:
     """Return the chain one number later, without the work of a message key."""
-    return ChainKeys(next_chain_key(keys.ec), next_chain_key(keys.pq))
+    return ChainKeys(next_chain_key(keys[0]), next_chain_key(keys[1]))

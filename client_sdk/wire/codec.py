@@ -4,9 +4,10 @@ Records are NamedTuples; on the wire they are arrays of fixed length. There are 
 extension types and no floats, and decoding accepts only the bytes that encoding would produce.
 """
 
+import threading
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeVar, get_type_hints
 
 import msgpack
 from pydantic import TypeAdapter, ValidationError
@@ -19,10 +20,19 @@ MAX_ARRAY_LENGTH: Final = 256
 """Items of one array, whatever its record says: bounds the objects built before validation."""
 
 
+class _Packing(threading.local):
+    """One packer a thread, kept: making one costs as much as packing a record."""
+
+    def __init__(self) -> None:
+        self.pack: Callable[[object], bytes] = msgpack.Packer().pack
+
+
+_PACKING: Final = _Packing()
+
+
 def encode(record: tuple[object, ...]) -> bytes:
     """Return the canonical msgpack encoding of a record or a plain tuple."""
-    packed: bytes = msgpack.packb(record)
-    return packed
+    return _PACKING.pack(record)
 
 
 class Codec(Generic[Record]):
@@ -40,9 +50,11 @@ class Codec(Generic[Record]):
         self._max_bytes = max_bytes
 
     @cached_property
-    def _validate(self) -> Callable[..., Record]:
-        # Not in __init__: a command decodes few of the records that its imports define.
-        return TypeAdapter(self._record).validate_python
+    def _validate(self) -> Callable[..., tuple[object, ...]]:
+        # Not in __init__: a command decodes few of the records that its imports define. The fields
+        # are validated as a plain tuple: calling the record's class would take twice as long.
+        fields = get_type_hints(self._record, include_extras=True).values()
+        return TypeAdapter(tuple[tuple(fields)]).validate_python  # type: ignore[arg-type]
 
     def decode(self, data: bytes) -> Record:
         """Return the record that ``data`` is the canonical encoding of.
@@ -72,12 +84,12 @@ class Codec(Generic[Record]):
             message = f"{self._name}: not msgpack as the protocol uses it"
             raise MalformedError(message) from _without_input(error)
         try:
-            record = self._validate(value, strict=True)
+            fields = self._validate(value, strict=True)
         except ValidationError:
             raise MalformedError(f"{self._name}: not a valid record") from None
-        if msgpack.packb(record) != data:
+        if _PACKING.pack(fields) != data:
             raise MalformedError(f"{self._name}: not the canonical encoding")
-        return record
+        return tuple.__new__(self._record, fields)
 
 
 def _refuse_map(_pairs: Any) -> NoReturn:  # noqa: ANN401 - msgpack hands over anything
