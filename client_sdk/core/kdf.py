@@ -49,8 +49,6 @@ _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _INNER_REST: Final = b"\x36" * 32
 _OUTER_REST: Final = b"\x5c" * 32
-_OUTPUT: Final = _INNER_REST + b"\x01"
-_STEP: Final = _INNER_REST + b"\x02"
 _ROOT_INFO: Final = (ROOT_LABEL + b"\x01", ROOT_LABEL + b"\x02")
 _PQ_ROOT_INFO: Final = (PQ_ROOT_LABEL + b"\x01", PQ_ROOT_LABEL + b"\x02")
 _PQ_EPOCH_INFO: Final = (PQ_EPOCH_LABEL + b"\x01", PQ_EPOCH_LABEL + b"\x02")
@@ -130,31 +128,19 @@ def hybrid_step(ec_key: ChainKey, pq_key: ChainKey) -> tuple[ChainKey, ChainKey,
 
     Source: Double Ratchet rev 4, KDF_CK and Triple Ratchet (KDF_HYBRID, the extract half).
     """
-    inner, outer = ec_key.translate(_INNER), ec_key.translate(_OUTER) + _OUTER_REST
-    next_ec = sha256(outer + sha256(inner + _STEP).digest()).digest()
-    ec_output = sha256(outer + sha256(inner + _OUTPUT).digest()).digest()
-    inner, outer = pq_key.translate(_INNER), pq_key.translate(_OUTER) + _OUTER_REST
-    next_pq = sha256(outer + sha256(inner + _STEP).digest()).digest()
-    pq_output = sha256(outer + sha256(inner + _OUTPUT).digest()).digest()
-    inner = sha256(pq_output.translate(_INNER) + _INNER_REST + ec_output).digest()
-    key = sha256(pq_output.translate(_OUTER) + _OUTER_REST + inner).digest()
-    return ChainKey(next_ec), ChainKey(next_pq), MessageKey(key)
+    next_ec, ec_output = _hmac_twice(ec_key, b"\x02", b"\x01")
+    next_pq, pq_output = _hmac_twice(pq_key, b"\x02", b"\x01")
+    return ChainKey(next_ec), ChainKey(next_pq), MessageKey(_hmac(pq_output, ec_output))
 
 
 def next_chain_key(chain_key: ChainKey) -> ChainKey:
     """Return only HMAC(chain key, 0x02): for steps whose outputs may never be wanted."""
-    inner = sha256(chain_key.translate(_INNER) + _STEP).digest()
-    return ChainKey(sha256(chain_key.translate(_OUTER) + _OUTER_REST + inner).digest())
+    return ChainKey(_hmac(chain_key, b"\x02"))
 
 
 def passed_message_key(ec_key: ChainKey, pq_key: ChainKey) -> MessageKey:
     """Return only the message key of ``hybrid_step``: for a number that was passed over."""
-    inner = sha256(ec_key.translate(_INNER) + _OUTPUT).digest()
-    ec_output = sha256(ec_key.translate(_OUTER) + _OUTER_REST + inner).digest()
-    inner = sha256(pq_key.translate(_INNER) + _OUTPUT).digest()
-    pq_output = sha256(pq_key.translate(_OUTER) + _OUTER_REST + inner).digest()
-    inner = sha256(pq_output.translate(_INNER) + _INNER_REST + ec_output).digest()
-    return MessageKey(sha256(pq_output.translate(_OUTER) + _OUTER_REST + inner).digest())
+    return MessageKey(_hmac(_hmac(pq_key, b"\x01"), _hmac(ec_key, b"\x01")))
 
 
 def sealing_keys(key: MessageKey) -> SealingKeys:
@@ -174,7 +160,8 @@ def recovery_check(private_key: bytes, length: int) -> bytes:
 
 
 # HMAC and HKDF-Expand are written out over ``hashlib`` for 32-byte keys: the library's calls look
-# their digest up anew each time, which costs three times as much as the hashing.
+# their digest up anew each time, which costs three times as much as the hashing. Where one key
+# serves twice, both of its blocks are hashed once and copied.
 
 
 def _hmac(key: bytes, data: bytes) -> bytes:
@@ -182,8 +169,24 @@ def _hmac(key: bytes, data: bytes) -> bytes:
     return sha256(key.translate(_OUTER) + _OUTER_REST + inner).digest()
 
 
+def _hmac_twice(key: bytes, first: bytes, second: bytes) -> tuple[bytes, bytes]:
+    inner = sha256(key.translate(_INNER) + _INNER_REST)
+    outer = sha256(key.translate(_OUTER) + _OUTER_REST)
+    inner_copy, outer_copy = inner.copy(), outer.copy()
+    inner_copy.update(first)
+    outer_copy.update(inner_copy.digest())
+    inner.update(second)
+    outer.update(inner.digest())
+    return outer_copy.digest(), outer.digest()
+
+
 def _expand(key: bytes, info: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    inner = key.translate(_INNER) + _INNER_REST
-    outer = key.translate(_OUTER) + _OUTER_REST
-    first = sha256(outer + sha256(inner + info[0]).digest()).digest()
-    return first, sha256(outer + sha256(inner + first + info[1]).digest()).digest()
+    inner = sha256(key.translate(_INNER) + _INNER_REST)
+    outer = sha256(key.translate(_OUTER) + _OUTER_REST)
+    inner_copy, outer_copy = inner.copy(), outer.copy()
+    inner_copy.update(info[0])
+    outer_copy.update(inner_copy.digest())
+    first = outer_copy.digest()
+    inner.update(first + info[1])
+    outer.update(inner.digest())
+    return first, outer.digest()

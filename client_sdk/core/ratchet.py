@@ -25,7 +25,7 @@ from client_sdk.core.kdf import MessageKey
 from client_sdk.core.keys import EncodedX25519, X25519KeyPair
 from client_sdk.core.pq_ratchet import Answering, PqRatchet
 from client_sdk.core.skipped_keys import NO_SKIPPED_KEYS
-from client_sdk.core.triple_ratchet import RootKeys, new_chain
+from client_sdk.core.triple_ratchet import RootKeys, new_chain, next_message_key
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.pq_message import PqMessage
 
@@ -192,12 +192,15 @@ def _receive_in_chain(
         left = chain.skipped.without(place)
         chain = ReceivingChain(chain.ratchet_key, chain.keys, chain.next_number, left)
         return _with_receiving(state, chain, state.closed), plaintext
+    if number == chain.next_number:
+        keys, key = next_message_key(chain.keys)
+        plaintext = open_message(key)
+        chain = ReceivingChain(chain.ratchet_key, keys, number + 1, chain.skipped)
+        return _with_receiving(state, chain, state.closed), plaintext
     walked = reach(chain.keys, chain.next_number, number)
     plaintext = open_message(walked.message_key)
     skipped = skipped_keys(chain.skipped, walked.passed, chain.next_number)
     chain = ReceivingChain(chain.ratchet_key, walked.after, number + 1, skipped)
-    if not walked.passed:
-        return _with_receiving(state, chain, state.closed), plaintext
     return _with_receiving(state, *_bounded(chain, state.closed)), plaintext
 
 
@@ -241,27 +244,12 @@ def _receive_new_chain(
 def _with_receiving(
     state: RatchetState, receiving: ReceivingChain | None, closed: tuple[ClosedChain, ...]
 ) -> RatchetState:
-    return RatchetState(
-        state.roots,
-        state.pq,
-        state.own,
-        state.sending,
-        receiving,
-        closed,
-        state.previous_chain_length,
-    )
+    roots, pq, own, sending, _, _, sent = state
+    return RatchetState(roots, pq, own, sending, receiving, closed, sent)
 
 
 def _with_pq(state: RatchetState, roots: RootKeys, pq: PqRatchet) -> RatchetState:
-    return RatchetState(
-        roots,
-        pq,
-        state.own,
-        state.sending,
-        state.receiving,
-        state.closed,
-        state.previous_chain_length,
-    )
+    return RatchetState(roots, pq, *state[2:])
 
 
 def _bounded(

@@ -54,7 +54,7 @@ class Codec(Generic[Record]):
         # Not in __init__: a command decodes few of the records that its imports define. The fields
         # are validated as a plain tuple: calling the record's class would take twice as long.
         fields = get_type_hints(self._record, include_extras=True).values()
-        return TypeAdapter(tuple[tuple(fields)]).validate_python  # type: ignore[arg-type]
+        return TypeAdapter(tuple[tuple(fields)]).validator.validate_python  # type: ignore[misc, arg-type]
 
     def decode(self, data: bytes) -> Record:
         """Return the record that ``data`` is the canonical encoding of.

@@ -36,7 +36,7 @@ def through_the_store(session: Session) -> Session:
 
 
 def pq_of(sent: Sent) -> PqMessage:
-    return decoded_header(sent.envelope.kind, sent.envelope.header).pq
+    return decoded_header(sent.envelope.kind, sent.envelope.header).position.pq
 
 
 class Talk:

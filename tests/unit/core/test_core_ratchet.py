@@ -239,6 +239,7 @@ def test_a12_huge_numbers_are_refused_before_any_derivation(
     for module, name in (
         (chains, "pass_over"),
         (chains, "next_message_key"),
+        (ratchet, "next_message_key"),
         (ratchet, "new_chain"),
     ):
         monkeypatch.setattr(module, name, derived)

@@ -99,7 +99,7 @@ def test_the_largest_record_fits_its_limit() -> None:
     record = SessionRecord(full)
     for number in range(MAX_ARCHIVED_SESSIONS):
         link = replace(full.link, session_id=SessionId(bytes([number]) * 32))
-        record = add_archived(record, replace(full, link=link), NOW)
+        record = add_archived(record, full._replace(link=link), NOW)
     assert len(serialize_record(record)) * MAX_SKIPPED_KEYS / MAX_JUMP <= MAX_STATE_BYTES
 
 
