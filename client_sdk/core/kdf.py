@@ -8,9 +8,6 @@ import hmac
 from hashlib import sha256
 from typing import Final, NamedTuple, NewType
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from client_sdk.wire.envelope import SESSION_TAG_BYTES, SUITE
 from client_sdk.wire.ids import SessionId
 
@@ -43,7 +40,6 @@ ChainKey = NewType("ChainKey", bytes)
 MessageKey = NewType("MessageKey", bytes)
 """32 bytes, secret: both halves of one message's key, extracted."""
 
-_SHA256: Final = SHA256()
 _NO_SALT: Final = b"\x00" * KEY_BYTES
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
@@ -67,11 +63,16 @@ class SealingKeys(NamedTuple):
 
 
 def hkdf(salt: bytes, key_material: bytes, info: bytes, length: int) -> bytes:
-    """Return ``length`` bytes of HKDF-SHA-256.
+    """Return ``length`` (1 to 8,160) bytes of HKDF-SHA-256.
 
     Source: RFC 5869.
     """
-    return HKDF(_SHA256, length, salt, info).derive(key_material)
+    extracted = hmac.digest(salt, key_material, "sha256")
+    block, output = b"", b""
+    for number in range(1, -(-length // KEY_BYTES) + 1):
+        block = hmac.digest(extracted, block + info + bytes((number,)), "sha256")
+        output += block
+    return output[:length]
 
 
 def handshake_secrets(key_material: bytes) -> tuple[RootKey, PqRootKey]:
