@@ -19,13 +19,14 @@ MIN_COVERAGE := 80
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench fmt lock
+.PHONY: help demo test check bench bench-peers fmt lock
 
 help:
 	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
 	@echo "make test   all tests"
 	@echo "make check  everything CI runs: format, lint, types, layers, dependencies, coverage"
 	@echo "make bench  a table of measurements, and bench.json"
+	@echo "make bench-peers  the ratchet beside three others, installed into a scratch folder"
 	@echo "make fmt    format the code"
 	@echo "make lock   pin the dependencies of pyproject.toml again"
 
@@ -56,6 +57,10 @@ $(TESTED): $(INSTALLED) $(SOURCES)
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m tests.bench
+
+# PEERS_FLAGS=--keep=<folder> keeps what was installed.
+bench-peers: $(INSTALLED)
+	@$(BIN)/python -m tests.bench.peers $(PEERS_FLAGS)
 
 fmt: $(INSTALLED)
 	$(BIN)/ruff check --fix-only --quiet .

@@ -58,7 +58,10 @@ def show(rows: list[Row]) -> None:
 
 
 def _line(row: Row, known: dict[str, Row]) -> tuple[str, ...]:
-    ratio = "" if row.raw is None else f"{times_raw(row, known[row.raw]):.1f}"
+    ratio = ""
+    if row.raw is not None:
+        times = times_raw(row, known[row.raw])
+        ratio = f"{times:,.{_digits(times)}f}"
     value, low, high = (f"{one:,.{_digits(one)}f}" for one in (row.value, row.low, row.high))
     return row.title, f"{value} {row.unit}", f"{low} – {high}", f"{row.n:,}", ratio
 
