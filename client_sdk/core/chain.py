@@ -3,10 +3,16 @@
 from typing import Final, NamedTuple
 
 from client_sdk.core.errors import ChainExhaustedError, SkippedTooFarError
-from client_sdk.core.kdf import MessageKey, passed_message_key
+from client_sdk.core.kdf import MessageKey
 from client_sdk.core.keys import EncodedX25519
 from client_sdk.core.skipped_keys import NO_SKIPPED_KEYS, SkippedKeys
-from client_sdk.core.triple_ratchet import ChainKeys, next_message_key, pass_over
+from client_sdk.core.triple_ratchet import (
+    ChainKeys,
+    Passed,
+    message_keys,
+    next_message_key,
+    pass_over,
+)
 from client_sdk.wire.envelope import MAX_MESSAGE_NUMBER
 
 MAX_JUMP: Final = 1000
@@ -46,13 +52,13 @@ class ClosedChain(NamedTuple):
 class Reach(NamedTuple):
     """The way from a chain's next number to one message, walked but not yet authenticated."""
 
-    passed: tuple[ChainKeys, ...]
+    passed: Passed | None
     after: ChainKeys
     message_key: MessageKey
 
     def __repr__(self) -> str:
         """Name the length only."""
-        return f"Reach(passed={len(self.passed)})"
+        return f"Reach({self.passed})"
 
 
 def chain_tag(ratchet_key: bytes) -> bytes:
@@ -95,22 +101,17 @@ def reach(keys: ChainKeys, next_number: int, number: int) -> Reach:
         SkippedTooFarError: It is more than ``MAX_JUMP`` away; nothing was derived.
     """
     if number == next_number:
-        return Reach((), *next_message_key(keys))
+        return Reach(None, *next_message_key(keys))
     check_jump(next_number, number)
-    passed = []
-    for _ in range(number - next_number):
-        passed.append(keys)
-        keys = pass_over(keys)
-    return Reach(tuple(passed), *next_message_key(keys))
+    passed, keys = pass_over(keys, number - next_number)
+    return Reach(passed, *next_message_key(keys))
 
 
-def skipped_keys(
-    before: SkippedKeys, passed: tuple[ChainKeys, ...], first_number: int
-) -> SkippedKeys:
+def skipped_keys(before: SkippedKeys, passed: Passed | None, first_number: int) -> SkippedKeys:
     """Return ``before`` and the message keys of positions passed over, from ``first_number`` on."""
-    if not passed:
+    if passed is None:
         return before
-    return before.followed_by(first_number, [passed_message_key(*keys) for keys in passed])
+    return before.followed_by(first_number, message_keys(passed))
 
 
 def close(chain: ReceivingChain, length: int) -> ClosedChain:
@@ -120,10 +121,9 @@ def close(chain: ReceivingChain, length: int) -> ClosedChain:
         SkippedTooFarError: Over ``MAX_JUMP`` of them are unseen; nothing was derived.
     """
     check_jump(chain.next_number, length)
-    keys, passed = chain.keys, []
-    for _ in range(chain.next_number, length):
-        passed.append(keys)
-        keys = pass_over(keys)
-    skipped = skipped_keys(chain.skipped, tuple(passed), chain.next_number)
+    skipped = chain.skipped
+    if length > chain.next_number:
+        passed, _ = pass_over(chain.keys, length - chain.next_number)
+        skipped = skipped_keys(skipped, passed, chain.next_number)
     next_number = max(chain.next_number, length)
     return ClosedChain(chain_tag(chain.ratchet_key), next_number, skipped)

@@ -45,6 +45,8 @@ _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _INNER_REST: Final = b"\x36" * 32
 _OUTER_REST: Final = b"\x5c" * 32
+_OUTPUT: Final = _INNER_REST + b"\x01"
+_STEP: Final = _INNER_REST + b"\x02"
 _ROOT_INFO: Final = (ROOT_LABEL + b"\x01", ROOT_LABEL + b"\x02")
 _PQ_ROOT_INFO: Final = (PQ_ROOT_LABEL + b"\x01", PQ_ROOT_LABEL + b"\x02")
 _PQ_EPOCH_INFO: Final = (PQ_EPOCH_LABEL + b"\x01", PQ_EPOCH_LABEL + b"\x02")
@@ -134,14 +136,31 @@ def hybrid_step(ec_key: ChainKey, pq_key: ChainKey) -> tuple[ChainKey, ChainKey,
     return ChainKey(next_ec), ChainKey(next_pq), MessageKey(_hmac(pq_output, ec_output))
 
 
-def next_chain_key(chain_key: ChainKey) -> ChainKey:
-    """Return only HMAC(chain key, 0x02): for steps whose outputs may never be wanted."""
-    return ChainKey(_hmac(chain_key, b"\x02"))
+def walked_chain(chain_key: ChainKey, count: int) -> list[ChainKey]:
+    """Return ``chain_key`` and the ``count`` keys after it, without any output.
+
+    Each is HMAC(key before, 0x02): for numbers whose messages may never come.
+    """
+    keys = [chain_key]
+    key: bytes = chain_key
+    for _ in range(count):
+        inner = sha256(key.translate(_INNER) + _STEP).digest()
+        key = sha256(key.translate(_OUTER) + _OUTER_REST + inner).digest()
+        keys.append(key)  # type: ignore[arg-type]
+    return keys
 
 
-def passed_message_key(ec_key: ChainKey, pq_key: ChainKey) -> MessageKey:
-    """Return only the message key of ``hybrid_step``: for a number that was passed over."""
-    return MessageKey(_hmac(_hmac(pq_key, b"\x01"), _hmac(ec_key, b"\x01")))
+def passed_message_keys(ec_keys: list[ChainKey], pq_keys: list[ChainKey]) -> list[MessageKey]:
+    """Return the message key of ``hybrid_step`` at each number of two walked chains."""
+    keys = []
+    for ec_key, pq_key in zip(ec_keys, pq_keys, strict=True):
+        inner = sha256(ec_key.translate(_INNER) + _OUTPUT).digest()
+        ec_output = sha256(ec_key.translate(_OUTER) + _OUTER_REST + inner).digest()
+        inner = sha256(pq_key.translate(_INNER) + _OUTPUT).digest()
+        pq_output = sha256(pq_key.translate(_OUTER) + _OUTER_REST + inner).digest()
+        inner = sha256(pq_output.translate(_INNER) + _INNER_REST + ec_output).digest()
+        keys.append(sha256(pq_output.translate(_OUTER) + _OUTER_REST + inner).digest())
+    return keys  # type: ignore[return-value]
 
 
 def sealing_keys(key: MessageKey) -> SealingKeys:
@@ -162,7 +181,8 @@ def recovery_check(private_key: bytes, length: int) -> bytes:
 
 # HMAC and HKDF-Expand are written out over ``hashlib`` for 32-byte keys: the library's calls look
 # their digest up anew each time, which costs three times as much as the hashing. Where one key
-# serves twice, both of its blocks are hashed once and copied.
+# serves twice, both of its blocks are hashed once and copied. A jump runs this up to a thousand
+# times, so its two loops have it in them.
 
 
 def _hmac(key: bytes, data: bytes) -> bytes:

@@ -17,10 +17,11 @@ from client_sdk.core.kdf import (
     PqRootKey,
     RootKey,
     hybrid_step,
-    next_chain_key,
+    passed_message_keys,
     pq_epoch_step,
     pq_root_step,
     root_step,
+    walked_chain,
 )
 
 
@@ -88,6 +89,24 @@ def next_message_key(keys: ChainKeys) -> tuple[ChainKeys, MessageKey]:
     return ChainKeys(ec_key, pq_key), key
 
 
-def pass_over(keys: ChainKeys) -> ChainKeys:
-    """Return the chain one number later, without the work of a message key."""
-    return ChainKeys(next_chain_key(keys[0]), next_chain_key(keys[1]))
+class Passed(NamedTuple):
+    """The chain keys of both ratchets at consecutive numbers, in ascending order."""
+
+    ec: list[ChainKey]
+    pq: list[ChainKey]
+
+    def __repr__(self) -> str:
+        """Say what it is; show nothing of it."""
+        return f"Passed({len(self.ec)})"
+
+
+def pass_over(keys: ChainKeys, count: int) -> tuple[Passed, ChainKeys]:
+    """Return the positions of ``count`` numbers, and the chain after them, without message keys."""
+    ec_keys, pq_keys = walked_chain(keys.ec, count), walked_chain(keys.pq, count)
+    after = ChainKeys(ec_keys.pop(), pq_keys.pop())
+    return Passed(ec_keys, pq_keys), after
+
+
+def message_keys(passed: Passed) -> list[MessageKey]:
+    """Return the message keys of positions that were passed over."""
+    return passed_message_keys(*passed)

@@ -53,8 +53,9 @@ def test_a_step_of_both_chains_is_hmac_of_one_and_two_and_an_extract(ec: bytes, 
     following = [hmac.digest(key, b"\x02", "sha256") for key in (ec, pq)]
     key = hmac.digest(*outputs, "sha256")
     assert kdf.hybrid_step(ChainKey(ec), ChainKey(pq)) == (*following, key)
-    assert [kdf.next_chain_key(ChainKey(one)) for one in (ec, pq)] == following
-    assert kdf.passed_message_key(ChainKey(ec), ChainKey(pq)) == key
+    walked = [kdf.walked_chain(ChainKey(one), 1) for one in (ec, pq)]
+    assert walked == [[ec, following[0]], [pq, following[1]]]
+    assert kdf.passed_message_keys([ChainKey(ec)], [ChainKey(pq)]) == [key]
 
 
 @given(keys32, keys32)
@@ -72,9 +73,18 @@ def test_extract_then_expand_of_a_message_key_is_hkdf(ec: bytes, pq: bytes) -> N
 
 def test_changing_either_half_changes_the_message_key() -> None:
     ec, pq = ChainKey(b"e" * 32), ChainKey(b"p" * 32)
-    key = kdf.passed_message_key(ec, pq)
-    assert key != kdf.passed_message_key(ec, ChainKey(b"q" * 32))
-    assert key != kdf.passed_message_key(ChainKey(b"f" * 32), pq)
+    other = ChainKey(b"o" * 32)
+    assert len(set(kdf.passed_message_keys([ec, ec, other], [pq, other, pq]))) == 3
+
+
+@given(keys32, keys32)
+def test_positions_passed_over_have_the_keys_of_steps_taken(ec: bytes, pq: bytes) -> None:
+    first = (ChainKey(ec), ChainKey(pq))
+    *second, one = kdf.hybrid_step(*first)
+    *third, two = kdf.hybrid_step(*second)
+    ec_keys, pq_keys = (kdf.walked_chain(key, 2) for key in first)
+    assert [ec_keys[2], pq_keys[2]] == third
+    assert kdf.passed_message_keys(ec_keys[:2], pq_keys[:2]) == [one, two]
 
 
 def test_the_post_quantum_root_moves_forward() -> None:

@@ -30,7 +30,7 @@ from client_sdk.core.ratchet import (
     start_initiator,
     start_responder,
 )
-from client_sdk.core.triple_ratchet import ChainKeys, RootKeys
+from client_sdk.core.triple_ratchet import ChainKeys, Passed, RootKeys
 from client_sdk.wire.envelope import MAX_MESSAGE_NUMBER
 from client_sdk.wire.errors import MisuseError
 from tests.vectors.core_parties import Keys
@@ -340,7 +340,7 @@ def test_a53_no_key_shows_in_a_repr() -> None:
     ours, messages = send_many(ours, 3)
     theirs = receive(theirs, messages[2])
     shown = repr((ours, theirs, ROOTS, CHAIN_KEYS))
-    shown += repr(Reach((CHAIN_KEYS,), CHAIN_KEYS, messages[0][1]))
+    shown += repr(Reach(Passed(*([key] for key in CHAIN_KEYS)), CHAIN_KEYS, messages[0][1]))
     secrets = [*ROOTS[:2], *CHAIN_KEYS, *(key for _, key in messages), ours.own.private_bytes()]
     assert ours.sending is not None
     for secret in [*secrets, *ours.sending.keys, *ours.roots[:2]]:
