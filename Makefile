@@ -55,8 +55,10 @@ check: $(INSTALLED)
 $(TESTED): $(INSTALLED) $(SOURCES)
 	@$(MAKE) --no-print-directory test
 
+# BENCH_FLAGS=--markdown prints the table as docs/benchmarks.md has it, --in-memory leaves out
+# stores and everything that travels.
 bench: $(INSTALLED)
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench $(BENCH_FLAGS)
 
 # PEERS_FLAGS=--keep=<folder> keeps what was installed.
 bench-peers: $(INSTALLED)

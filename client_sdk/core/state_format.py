@@ -47,6 +47,7 @@ STATE_VERSION: Final = 1
 MAX_STATE_BYTES: Final = 1024 * KIB
 """Six sessions with all their skipped keys have about 650 KiB."""
 
+_VERSION_BYTE: Final = bytes((STATE_VERSION,))
 _CLOSED: Final = struct.Struct(f">{CHAIN_TAG_BYTES}sQH")
 
 _Key = Annotated[bytes, Field(min_length=KEY_BYTES, max_length=KEY_BYTES)]
@@ -114,8 +115,8 @@ def serialize_record(record: SessionRecord) -> bytes:
     One session has at most 4 KB and at most 60 bytes for each skipped key.
     """
     current = None if record.current is None else _stored_session(record.current)
-    archived = tuple((_stored_session(old.session), old.archived_at) for old in record.archived)
-    return bytes((STATE_VERSION,)) + encode((current, archived))
+    archived = [(_stored_session(old.session), old.archived_at) for old in record.archived]
+    return _VERSION_BYTE + encode((current, archived))
 
 
 def parse_record(data: bytes) -> SessionRecord:
@@ -125,12 +126,12 @@ def parse_record(data: bytes) -> SessionRecord:
         NewerStateError: A newer version of this software wrote it; nothing was changed.
         StateFormatError: ``data`` is damaged; nothing was changed.
     """
-    if data[:1] > bytes((STATE_VERSION,)):
+    if data[:1] > _VERSION_BYTE:
         raise NewerStateError(
             f"the session state has format {data[0]}, this software reads up to {STATE_VERSION}; "
             "nothing was changed; use the newer version again"
         )
-    if data[:1] != bytes((STATE_VERSION,)):
+    if data[:1] != _VERSION_BYTE:
         raise _damaged()
     try:
         stored = _RECORD.decode(data[1:])
@@ -150,7 +151,7 @@ def _stored_session(session: Session) -> tuple[object, ...]:
         state.own.private_bytes(),
         None if sending is None else (*sending.keys, sending.next_number),
         None if receiving is None else _stored_receiving(receiving),
-        b"".join(_packed_closed(chain) for chain in state.closed),
+        b"".join([_packed_closed(chain) for chain in state.closed]),
         state.previous_chain_length,
         stored_pq(state.pq),
     )

@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument(
         "--in-memory", action="store_true", help="only handshake, ratchet and sizes"
     )
+    parser.add_argument("--markdown", action="store_true", help="the table as in docs")
     parser.add_argument("--output", type=Path, default=Path("bench.json"))
     parser.add_argument(
         "--subscribe-qos", type=int, choices=(0, 1), default=0, help="of all subscriptions"
@@ -43,7 +44,7 @@ def main() -> None:
     rows = asyncio.run(measure(counts, chosen.subscribe_qos, in_memory=chosen.in_memory))
     settings = {**asdict(counts), "subscribe_qos": chosen.subscribe_qos, "text_bytes": 64}
     write_json(chosen.output, as_json(rows, settings))
-    show(rows)
+    show(rows, markdown=chosen.markdown)
     print(f"written to {chosen.output.name}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.bench.report import show
 from tests.bench.rows import Label, rate_row, time_row, times_raw
 
 LATE = ("decrypt.late_first", "decrypt.late_each")
@@ -89,6 +90,16 @@ def test_away_from_a_terminal_the_table_is_plain_text(ran: tuple[str, dict[str, 
     assert out.isprintable() or all(line.isprintable() for line in out.splitlines())
     for row in facts["rows"].values():
         assert row["title"] in out
+
+
+def test_as_markdown_the_table_can_be_put_into_the_documentation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ours, raw = Label("ours", "ours", "raw"), Label("raw", "raw: theirs")
+    show([time_row(raw, "us", [4_000]), time_row(ours, "us", [2_000])], markdown=True)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1] == "| --- | ---: | ---: | ---: | ---: |"
+    assert shown[3] == "| ours | 2.00 us | 2.00 – 2.00 | 1 | 0.50 |"
 
 
 def test_a_ratio_says_how_many_times_as_long_the_raw_way_takes() -> None:
