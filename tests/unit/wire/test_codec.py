@@ -2,7 +2,6 @@
 
 import sys
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgpack
@@ -215,16 +214,3 @@ def test_an_unknown_version_suite_or_kind_is_refused() -> None:
             fields[position] = value
             with pytest.raises(MalformedError):
                 envelope.ENVELOPE.decode(encode(tuple(fields)))
-
-
-def test_a_failed_encoding_leaves_nothing_of_itself_in_the_next() -> None:
-    with pytest.raises(OverflowError):
-        encode((b"before", 2**64))
-    assert encode((1, b"x")) == b"\x92\x01\xc4\x01x"
-
-
-def test_threads_that_encode_at_once_do_not_mix_their_bytes() -> None:
-    records = [(number, bytes([number]) * 2_000) for number in range(40)]
-    expected = [encode(one) for one in records]
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(encode, records * 20)) == expected * 20
