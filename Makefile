@@ -22,7 +22,7 @@ WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench chaos fmt lock
+.PHONY: help demo test check bench bench-peers chaos fuzz mutants fmt lock
 
 help:
 	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
@@ -30,6 +30,7 @@ help:
 	@echo "make check  everything CI runs: format, lint, types, layers, dependencies, coverage"
 	@echo "make bench  a table of measurements, and bench.json"
 	@echo "make chaos  kill -9 of server, senders and listeners, with a ledger; TEXTS and KILLS bound it"
+	@echo "make bench-peers  the ratchet beside three others, installed into a scratch folder"
 	@echo "make fmt    format the code"
 	@echo "make lock   pin the dependencies of pyproject.toml again"
 
@@ -58,8 +59,14 @@ check: $(INSTALLED)
 $(TESTED): $(INSTALLED) $(SOURCES)
 	@$(MAKE) --no-print-directory test
 
+# BENCH_FLAGS=--markdown prints the table as docs/benchmarks.md has it, --in-memory leaves out
+# stores and everything that travels.
 bench: $(INSTALLED)
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench $(BENCH_FLAGS)
+
+# PEERS_FLAGS=--keep=<folder> keeps what was installed.
+bench-peers: $(INSTALLED)
+	@$(BIN)/python -m tests.bench.peers $(PEERS_FLAGS)
 
 # Bounded by its texts, its kills and 20 minutes; the seed is printed, and SEED=n plays it again.
 TEXTS ?= 3000

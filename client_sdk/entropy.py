@@ -4,7 +4,7 @@ Everything comes from the operating system at the moment of the call and nothing
 forked or cloned process never repeats another's draw.
 """
 
-import secrets
+import os
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM1024PrivateKey
@@ -35,7 +35,7 @@ from client_sdk.wire.ids import (
 
 def draw_bytes(count: int) -> bytes:
     """Return ``count`` random bytes."""
-    return secrets.token_bytes(count)
+    return os.urandom(count)
 
 
 def draw_id() -> str:

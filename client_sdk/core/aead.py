@@ -17,7 +17,8 @@ def seal(keys: SealingKeys, plaintext: bytes, associated_data: bytes) -> bytes:
 
     Source: RFC 8452.
     """
-    return AESGCMSIV(keys.key).encrypt(keys.nonce, plaintext, associated_data)
+    key, nonce = keys
+    return AESGCMSIV(key).encrypt(nonce, plaintext, associated_data)
 
 
 def open_sealed(keys: SealingKeys, ciphertext: bytes, associated_data: bytes) -> bytes:
@@ -26,8 +27,9 @@ def open_sealed(keys: SealingKeys, ciphertext: bytes, associated_data: bytes) ->
     Raises:
         AuthenticationError: Key, ciphertext or associated data are not those of ``seal``.
     """
+    key, nonce = keys
     try:
-        return AESGCMSIV(keys.key).decrypt(keys.nonce, ciphertext, associated_data)
+        return AESGCMSIV(key).decrypt(nonce, ciphertext, associated_data)
     except InvalidTag:
         raise AuthenticationError(
             "the ciphertext does not open: it was changed, or was sealed for another place; "

@@ -1,13 +1,18 @@
 """Chains of message keys: one to send with, one to receive with, and those closed behind it."""
 
-from bisect import bisect_left
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from client_sdk.core.errors import ChainExhaustedError, DuplicateMessageError, SkippedTooFarError
+from client_sdk.core.errors import ChainExhaustedError, SkippedTooFarError
 from client_sdk.core.kdf import MessageKey
 from client_sdk.core.keys import EncodedX25519
-from client_sdk.core.triple_ratchet import ChainKeys, next_message_key, pass_over
+from client_sdk.core.skipped_keys import NO_SKIPPED_KEYS, SkippedKeys
+from client_sdk.core.triple_ratchet import (
+    ChainKeys,
+    Passed,
+    message_keys,
+    next_message_key,
+    pass_over,
+)
 from client_sdk.wire.envelope import MAX_MESSAGE_NUMBER
 
 MAX_JUMP: Final = 1000
@@ -20,54 +25,40 @@ CHAIN_TAG_BYTES: Final = 8
 """A closed chain is known by this much of its ratchet key: two alike cost one message at most."""
 
 
-class SkippedKey(NamedTuple):
-    """The key of a message that has not come yet."""
-
-    number: int
-    key: MessageKey
-
-    def __repr__(self) -> str:
-        """Name the number only."""
-        return f"SkippedKey(number={self.number})"
-
-
-@dataclass(frozen=True, slots=True)
-class SendingChain:
+class SendingChain(NamedTuple):
     """One sending chain and the number of its next message."""
 
-    keys: ChainKeys = field(repr=False)
+    keys: ChainKeys
     next_number: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivingChain:
-    """The peer's newest chain; ``skipped`` is in ascending order and below ``next_number``."""
+class ReceivingChain(NamedTuple):
+    """The peer's newest chain; the numbers of ``skipped`` are below ``next_number``."""
 
     ratchet_key: EncodedX25519
-    keys: ChainKeys = field(repr=False)
+    keys: ChainKeys
     next_number: int = 0
-    skipped: tuple[SkippedKey, ...] = ()
+    skipped: SkippedKeys = NO_SKIPPED_KEYS
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedChain:
+class ClosedChain(NamedTuple):
     """A chain that the peer has left behind: what of it can still come."""
 
     tag: bytes
     next_number: int
-    skipped: tuple[SkippedKey, ...] = ()
+    skipped: SkippedKeys = NO_SKIPPED_KEYS
 
 
 class Reach(NamedTuple):
     """The way from a chain's next number to one message, walked but not yet authenticated."""
 
-    passed: tuple[ChainKeys, ...]
+    passed: Passed | None
     after: ChainKeys
     message_key: MessageKey
 
     def __repr__(self) -> str:
         """Name the length only."""
-        return f"Reach(passed={len(self.passed)})"
+        return f"Reach({self.passed})"
 
 
 def chain_tag(ratchet_key: bytes) -> bytes:
@@ -110,21 +101,17 @@ def reach(keys: ChainKeys, next_number: int, number: int) -> Reach:
         SkippedTooFarError: It is more than ``MAX_JUMP`` away; nothing was derived.
     """
     if number == next_number:
-        return Reach((), *next_message_key(keys))
+        return Reach(None, *next_message_key(keys))
     check_jump(next_number, number)
-    passed = []
-    for _ in range(number - next_number):
-        passed.append(keys)
-        keys = pass_over(keys)
-    return Reach(tuple(passed), *next_message_key(keys))
+    passed, keys = pass_over(keys, number - next_number)
+    return Reach(passed, *next_message_key(keys))
 
 
-def skipped_keys(passed: tuple[ChainKeys, ...], first_number: int) -> tuple[SkippedKey, ...]:
-    """Return the message keys of chain positions that were passed over, in ascending order."""
-    return tuple(
-        SkippedKey(number, next_message_key(keys)[1])
-        for number, keys in enumerate(passed, first_number)
-    )
+def skipped_keys(before: SkippedKeys, passed: Passed | None, first_number: int) -> SkippedKeys:
+    """Return ``before`` and the message keys of positions passed over, from ``first_number`` on."""
+    if passed is None:
+        return before
+    return before.followed_by(first_number, message_keys(passed))
 
 
 def close(chain: ReceivingChain, length: int) -> ClosedChain:
@@ -134,34 +121,9 @@ def close(chain: ReceivingChain, length: int) -> ClosedChain:
         SkippedTooFarError: Over ``MAX_JUMP`` of them are unseen; nothing was derived.
     """
     check_jump(chain.next_number, length)
-    skipped = list(chain.skipped)
-    keys = chain.keys
-    for number in range(chain.next_number, length):
-        keys, key = next_message_key(keys)
-        skipped.append(SkippedKey(number, key))
+    skipped = chain.skipped
+    if length > chain.next_number:
+        passed, _ = pass_over(chain.keys, length - chain.next_number)
+        skipped = skipped_keys(skipped, passed, chain.next_number)
     next_number = max(chain.next_number, length)
-    return ClosedChain(chain_tag(chain.ratchet_key), next_number, tuple(skipped))
-
-
-def find_skipped(skipped: tuple[SkippedKey, ...], number: int) -> int:
-    """Return where in ``skipped`` the key for ``number`` lies.
-
-    Raises:
-        DuplicateMessageError: It is not there: used before, or given up as the oldest.
-    """
-    index = bisect_left(skipped, number, key=_number)
-    if index == len(skipped) or skipped[index].number != number:
-        raise DuplicateMessageError(
-            f"the key of message number {number} was used already; "
-            "the message was dropped and nothing was changed"
-        )
-    return index
-
-
-def without(skipped: tuple[SkippedKey, ...], index: int) -> tuple[SkippedKey, ...]:
-    """Return ``skipped`` less the key at ``index``."""
-    return skipped[:index] + skipped[index + 1 :]
-
-
-def _number(skipped: SkippedKey) -> int:
-    return skipped.number
+    return ClosedChain(chain_tag(chain.ratchet_key), next_number, skipped)

@@ -4,6 +4,8 @@ import hashlib
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from client_sdk.core.keys import EncodedX25519
+from client_sdk.core.ratchet import Position
 from client_sdk.wire.codec import encode
 from client_sdk.wire.envelope import (
     PREKEY_HEADER,
@@ -12,19 +14,20 @@ from client_sdk.wire.envelope import (
     HandshakeHeader,
     RatchetHeader,
 )
-from client_sdk.wire.pq_message import PqMessage, decode_pq_message
+from client_sdk.wire.pq_message import decode_pq_message
 
 DECODED_HEADERS: Final = 8
 """Headers kept: one is looked at before its session is known, and again when it is."""
+
+_PREKEY_MESSAGE: Final = int(EnvelopeKind.PREKEY_MESSAGE)
 
 
 class DecodedHeader(NamedTuple):
     """A header as it is used; the digest is that of its handshake, if it has one."""
 
-    kind: EnvelopeKind
-    digest: bytes | None
     ratchet: RatchetHeader
-    pq: PqMessage
+    position: Position
+    digest: bytes | None
 
 
 @lru_cache(maxsize=DECODED_HEADERS)
@@ -38,13 +41,14 @@ def decoded_header(kind: int, header: bytes) -> DecodedHeader:
     Raises:
         MalformedError: It is not a header of that kind, or its post-quantum message is none.
     """
-    digest, decoded = None, None
-    if kind == EnvelopeKind.PREKEY_MESSAGE:
+    if kind == _PREKEY_MESSAGE:
         handshake, decoded = PREKEY_HEADER.decode(header)
         digest = handshake_digest(handshake)
     else:
-        decoded = RATCHET_HEADER.decode(header)
-    return DecodedHeader(EnvelopeKind(kind), digest, decoded, decode_pq_message(decoded.pq_message))
+        decoded, digest = RATCHET_HEADER.decode(header), None
+    _, key, previous_chain_length, number, pq = decoded
+    position = Position(EncodedX25519(key), previous_chain_length, number, decode_pq_message(pq))
+    return DecodedHeader(decoded, position, digest)
 
 
 def handshake_digest(handshake: HandshakeHeader) -> bytes:

@@ -8,9 +8,6 @@ import hmac
 from hashlib import sha256
 from typing import Final, NamedTuple, NewType
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from client_sdk.wire.envelope import SESSION_TAG_BYTES, SUITE
 from client_sdk.wire.ids import SessionId
 
@@ -40,18 +37,16 @@ EpochKey = NewType("EpochKey", bytes)
 ChainKey = NewType("ChainKey", bytes)
 """32 bytes, secret: one chain's next step."""
 
-ChainOutput = NewType("ChainOutput", bytes)
-"""32 bytes, secret: one half of a message key, from one chain."""
-
 MessageKey = NewType("MessageKey", bytes)
 """32 bytes, secret: both halves of one message's key, extracted."""
 
-_SHA256: Final = SHA256()
 _NO_SALT: Final = b"\x00" * KEY_BYTES
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _INNER_REST: Final = b"\x36" * 32
 _OUTER_REST: Final = b"\x5c" * 32
+_OUTPUT: Final = _INNER_REST + b"\x01"
+_STEP: Final = _INNER_REST + b"\x02"
 _ROOT_INFO: Final = (ROOT_LABEL + b"\x01", ROOT_LABEL + b"\x02")
 _PQ_ROOT_INFO: Final = (PQ_ROOT_LABEL + b"\x01", PQ_ROOT_LABEL + b"\x02")
 _PQ_EPOCH_INFO: Final = (PQ_EPOCH_LABEL + b"\x01", PQ_EPOCH_LABEL + b"\x02")
@@ -70,11 +65,16 @@ class SealingKeys(NamedTuple):
 
 
 def hkdf(salt: bytes, key_material: bytes, info: bytes, length: int) -> bytes:
-    """Return ``length`` bytes of HKDF-SHA-256.
+    """Return ``length`` (1 to 8,160) bytes of HKDF-SHA-256.
 
     Source: RFC 5869.
     """
-    return HKDF(_SHA256, length, salt, info).derive(key_material)
+    extracted = hmac.digest(salt, key_material, "sha256")
+    block, output = b"", b""
+    for number in range(1, -(-length // KEY_BYTES) + 1):
+        block = hmac.digest(extracted, block + info + bytes((number,)), "sha256")
+        output += block
+    return output[:length]
 
 
 def handshake_secrets(key_material: bytes) -> tuple[RootKey, PqRootKey]:
@@ -123,29 +123,44 @@ def epoch_key(shared_secret: bytes, epoch: int, transcript: bytes) -> EpochKey:
     return EpochKey(hkdf(_NO_SALT, shared_secret, info, KEY_BYTES))
 
 
-def chain_step(chain_key: ChainKey) -> tuple[ChainKey, ChainOutput]:
-    """Return HMAC(chain key, 0x02), the next chain key, and HMAC(chain key, 0x01), its output.
+def hybrid_step(ec_key: ChainKey, pq_key: ChainKey) -> tuple[ChainKey, ChainKey, MessageKey]:
+    """Return both chains one number later, and the message key of this number.
 
-    Source: Double Ratchet rev 4, KDF_CK.
+    Of each chain HMAC(chain key, 0x02) is the next key and HMAC(chain key, 0x01) its output; the
+    message key is extracted from both outputs: safe while either of them is.
+
+    Source: Double Ratchet rev 4, KDF_CK and Triple Ratchet (KDF_HYBRID, the extract half).
     """
-    inner = chain_key.translate(_INNER) + _INNER_REST
-    outer = chain_key.translate(_OUTER) + _OUTER_REST
-    following = sha256(outer + sha256(inner + b"\x02").digest()).digest()
-    output = sha256(outer + sha256(inner + b"\x01").digest()).digest()
-    return ChainKey(following), ChainOutput(output)
+    next_ec, ec_output = _hmac_twice(ec_key, b"\x02", b"\x01")
+    next_pq, pq_output = _hmac_twice(pq_key, b"\x02", b"\x01")
+    return ChainKey(next_ec), ChainKey(next_pq), MessageKey(_hmac(pq_output, ec_output))
 
 
-def next_chain_key(chain_key: ChainKey) -> ChainKey:
-    """Return only HMAC(chain key, 0x02): for steps whose outputs may never be wanted."""
-    return ChainKey(_hmac(chain_key, b"\x02"))
+def walked_chain(chain_key: ChainKey, count: int) -> list[ChainKey]:
+    """Return ``chain_key`` and the ``count`` keys after it, without any output.
 
-
-def message_key(pq_output: ChainOutput, ec_output: ChainOutput) -> MessageKey:
-    """Extract one message key from both chains' outputs: safe while either of them is.
-
-    Source: Double Ratchet rev 4, Triple Ratchet (KDF_HYBRID), the extract half; RFC 5869 2.2.
+    Each is HMAC(key before, 0x02): for numbers whose messages may never come.
     """
-    return MessageKey(_hmac(pq_output, ec_output))
+    keys = [chain_key]
+    key: bytes = chain_key
+    for _ in range(count):
+        inner = sha256(key.translate(_INNER) + _STEP).digest()
+        key = sha256(key.translate(_OUTER) + _OUTER_REST + inner).digest()
+        keys.append(key)  # type: ignore[arg-type]
+    return keys
+
+
+def passed_message_keys(ec_keys: list[ChainKey], pq_keys: list[ChainKey]) -> list[MessageKey]:
+    """Return the message key of ``hybrid_step`` at each number of two walked chains."""
+    keys = []
+    for ec_key, pq_key in zip(ec_keys, pq_keys, strict=True):
+        inner = sha256(ec_key.translate(_INNER) + _OUTPUT).digest()
+        ec_output = sha256(ec_key.translate(_OUTER) + _OUTER_REST + inner).digest()
+        inner = sha256(pq_key.translate(_INNER) + _OUTPUT).digest()
+        pq_output = sha256(pq_key.translate(_OUTER) + _OUTER_REST + inner).digest()
+        inner = sha256(pq_output.translate(_INNER) + _INNER_REST + ec_output).digest()
+        keys.append(sha256(pq_output.translate(_OUTER) + _OUTER_REST + inner).digest())
+    return keys  # type: ignore[return-value]
 
 
 def sealing_keys(key: MessageKey) -> SealingKeys:
@@ -165,7 +180,9 @@ def recovery_check(private_key: bytes, length: int) -> bytes:
 
 
 # HMAC and HKDF-Expand are written out over ``hashlib`` for 32-byte keys: the library's calls look
-# their digest up anew each time, which costs three times as much as the hashing.
+# their digest up anew each time, which costs three times as much as the hashing. Where one key
+# serves twice, both of its blocks are hashed once and copied. A jump runs this up to a thousand
+# times, so its two loops have it in them.
 
 
 def _hmac(key: bytes, data: bytes) -> bytes:
@@ -173,8 +190,24 @@ def _hmac(key: bytes, data: bytes) -> bytes:
     return sha256(key.translate(_OUTER) + _OUTER_REST + inner).digest()
 
 
+def _hmac_twice(key: bytes, first: bytes, second: bytes) -> tuple[bytes, bytes]:
+    inner = sha256(key.translate(_INNER) + _INNER_REST)
+    outer = sha256(key.translate(_OUTER) + _OUTER_REST)
+    inner_copy, outer_copy = inner.copy(), outer.copy()
+    inner_copy.update(first)
+    outer_copy.update(inner_copy.digest())
+    inner.update(second)
+    outer.update(inner.digest())
+    return outer_copy.digest(), outer.digest()
+
+
 def _expand(key: bytes, info: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    inner = key.translate(_INNER) + _INNER_REST
-    outer = key.translate(_OUTER) + _OUTER_REST
-    first = sha256(outer + sha256(inner + info[0]).digest()).digest()
-    return first, sha256(outer + sha256(inner + first + info[1]).digest()).digest()
+    inner = sha256(key.translate(_INNER) + _INNER_REST)
+    outer = sha256(key.translate(_OUTER) + _OUTER_REST)
+    inner_copy, outer_copy = inner.copy(), outer.copy()
+    inner_copy.update(info[0])
+    outer_copy.update(inner_copy.digest())
+    first = outer_copy.digest()
+    inner.update(first + info[1])
+    outer.update(inner.digest())
+    return first, outer.digest()

@@ -37,6 +37,13 @@ ML_KEM_SEED_BYTES: Final = 64
 CACHED_PUBLIC_KEYS: Final = 256
 """Parsed public keys kept: the few peers of a device use theirs again and again."""
 
+CACHED_KEM_KEYS: Final = 8
+"""ML-KEM keys kept, about 10 KiB each: a bundle's is checked, then encapsulated to."""
+
+CACHED_SIGNATURES: Final = 64
+"""Signatures that held, kept with what they cover: a device list is checked when it comes, and
+again with the bundle of each of its devices."""
+
 _P: Final = 2**255 - 19
 _SIGN_BIT: Final = 1 << 255
 
@@ -208,6 +215,7 @@ def parse_ed25519(encoded: bytes) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(encoded[1:])
 
 
+@lru_cache(maxsize=CACHED_KEM_KEYS)
 def parse_ml_kem_1024(encoded: bytes) -> MLKEM1024PublicKey:
     """Return a usable key for its 1,569-byte encoding.
 
@@ -225,8 +233,11 @@ def parse_ml_kem_1024(encoded: bytes) -> MLKEM1024PublicKey:
     raise InvalidKeyError("not a good ML-KEM-1024 public key; it was dropped")
 
 
+@lru_cache(maxsize=CACHED_SIGNATURES)
 def verify(public: bytes, data: bytes, signature: bytes) -> None:
     """Return only if ``signature`` is the signature of ``data`` under ``public`` (33 bytes).
+
+    What held is remembered, by all three arguments; what did not is checked anew each time.
 
     Raises:
         InvalidKeyError: ``public`` is not a good Ed25519 key, see ``parse_ed25519``.

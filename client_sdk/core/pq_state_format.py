@@ -41,6 +41,9 @@ class StageNumber(IntEnum):
     ANSWERING = 4
 
 
+_DRAWING, _OFFERING, _COLLECTING, _ANSWERING = (int(number) for number in StageNumber)
+
+
 class StoredPq(NamedTuple):
     """A post-quantum ratchet; ``data`` is a seed, a whole key or a ciphertext, by the stage."""
 
@@ -56,14 +59,12 @@ def stored_pq(state: PqRatchet) -> StoredPq:
     epoch, stage = state.epoch, state.stage
     if isinstance(stage, Offering):
         packed = _packed(stage.pieces)
-        return StoredPq(epoch, StageNumber.OFFERING, stage.pair.seed, stage.next_chunk, packed)
+        return StoredPq(epoch, _OFFERING, stage.pair.seed, stage.next_chunk, packed)
     if isinstance(stage, Answering):
-        number = StageNumber.ANSWERING
-        return StoredPq(epoch, number, stage.ciphertext, stage.next_chunk, b"")
+        return StoredPq(epoch, _ANSWERING, stage.ciphertext, stage.next_chunk, b"")
     if isinstance(stage, Collecting):
-        packed = _packed(stage.pieces)
-        return StoredPq(epoch, StageNumber.COLLECTING, stage.key or b"", 0, packed)
-    return StoredPq(epoch, StageNumber.DRAWING, b"", 0, b"")
+        return StoredPq(epoch, _COLLECTING, stage.key or b"", 0, _packed(stage.pieces))
+    return StoredPq(epoch, _DRAWING, b"", 0, b"")
 
 
 def parsed_pq(stored: StoredPq) -> PqRatchet:
@@ -97,7 +98,7 @@ def _stage(stored: StoredPq) -> Stage:
 
 
 def _packed(pieces: tuple[Piece, ...]) -> bytes:
-    return b"".join(_PIECE.pack(number, data) for number, data in pieces)
+    return b"".join([_PIECE.pack(number, data) for number, data in pieces])
 
 
 def _unpacked(packed: bytes, needed: int) -> tuple[Piece, ...]:

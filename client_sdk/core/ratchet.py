@@ -5,7 +5,6 @@ Ratchet). Epochs begin with a chain here, so one skipped key is enough for a mes
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from client_sdk.core import pq_ratchet
@@ -16,18 +15,17 @@ from client_sdk.core.chain import (
     chain_tag,
     check_jump,
     close,
-    find_skipped,
     next_to_send,
     reach,
     skipped_keys,
-    without,
 )
 from client_sdk.core.errors import DuplicateMessageError
 from client_sdk.core.fresh_keys import NO_KEYS, NOTHING_WANTED, FreshKeys, WantedKeys
 from client_sdk.core.kdf import MessageKey
 from client_sdk.core.keys import EncodedX25519, X25519KeyPair
 from client_sdk.core.pq_ratchet import Answering, PqRatchet
-from client_sdk.core.triple_ratchet import RootKeys, new_chain
+from client_sdk.core.skipped_keys import NO_SKIPPED_KEYS
+from client_sdk.core.triple_ratchet import RootKeys, new_chain, next_message_key
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.pq_message import PqMessage
 
@@ -52,8 +50,7 @@ class Position(NamedTuple):
     pq: PqMessage = PqMessage()
 
 
-@dataclass(frozen=True, slots=True)
-class RatchetState:
+class RatchetState(NamedTuple):
     """One side of a Double Ratchet.
 
     Attributes:
@@ -67,7 +64,7 @@ class RatchetState:
         previous_chain_length: Messages in the sending chain before ``sending``.
     """
 
-    roots: RootKeys = field(repr=False)
+    roots: RootKeys
     pq: PqRatchet
     own: X25519KeyPair
     sending: SendingChain | None = None
@@ -190,19 +187,20 @@ def _receive_in_chain(
     state: RatchetState, chain: ReceivingChain, number: int, open_message: OpenMessage
 ) -> tuple[RatchetState, bytes]:
     if number < chain.next_number:
-        index = find_skipped(chain.skipped, number)
-        plaintext = open_message(chain.skipped[index].key)
-        left = without(chain.skipped, index)
+        place = chain.skipped.find(number)
+        plaintext = open_message(chain.skipped.key(place))
+        left = chain.skipped.without(place)
         chain = ReceivingChain(chain.ratchet_key, chain.keys, chain.next_number, left)
+        return _with_receiving(state, chain, state.closed), plaintext
+    if number == chain.next_number:
+        keys, key = next_message_key(chain.keys)
+        plaintext = open_message(key)
+        chain = ReceivingChain(chain.ratchet_key, keys, number + 1, chain.skipped)
         return _with_receiving(state, chain, state.closed), plaintext
     walked = reach(chain.keys, chain.next_number, number)
     plaintext = open_message(walked.message_key)
-    skipped = chain.skipped
-    if walked.passed:
-        skipped += skipped_keys(walked.passed, chain.next_number)
+    skipped = skipped_keys(chain.skipped, walked.passed, chain.next_number)
     chain = ReceivingChain(chain.ratchet_key, walked.after, number + 1, skipped)
-    if not walked.passed:
-        return _with_receiving(state, chain, state.closed), plaintext
     return _with_receiving(state, *_bounded(chain, state.closed)), plaintext
 
 
@@ -214,9 +212,9 @@ def _receive_late(
         raise DuplicateMessageError(
             f"message number {number} is past the end of its chain; it was dropped"
         )
-    at = find_skipped(chain.skipped, number)
-    plaintext = open_message(chain.skipped[at].key)
-    chain = ClosedChain(chain.tag, chain.next_number, without(chain.skipped, at))
+    place = chain.skipped.find(number)
+    plaintext = open_message(chain.skipped.key(place))
+    chain = ClosedChain(chain.tag, chain.next_number, chain.skipped.without(place))
     closed = (*state.closed[:index], chain, *state.closed[index + 1 :])
     return _with_receiving(state, state.receiving, _forget_finished(closed)), plaintext
 
@@ -236,7 +234,7 @@ def _receive_new_chain(
     closed = state.closed
     if before is not None:
         closed = (*closed, close(before, position.previous_chain_length))
-    skipped = skipped_keys(walked.passed, 0)
+    skipped = skipped_keys(NO_SKIPPED_KEYS, walked.passed, 0)
     chain = ReceivingChain(position.ratchet_key, walked.after, number + 1, skipped)
     chain, closed = _bounded(chain, closed)
     sent = state.previous_chain_length if state.sending is None else state.sending.next_number
@@ -246,27 +244,12 @@ def _receive_new_chain(
 def _with_receiving(
     state: RatchetState, receiving: ReceivingChain | None, closed: tuple[ClosedChain, ...]
 ) -> RatchetState:
-    return RatchetState(
-        state.roots,
-        state.pq,
-        state.own,
-        state.sending,
-        receiving,
-        closed,
-        state.previous_chain_length,
-    )
+    roots, pq, own, sending, _, _, sent = state
+    return RatchetState(roots, pq, own, sending, receiving, closed, sent)
 
 
 def _with_pq(state: RatchetState, roots: RootKeys, pq: PqRatchet) -> RatchetState:
-    return RatchetState(
-        roots,
-        pq,
-        state.own,
-        state.sending,
-        state.receiving,
-        state.closed,
-        state.previous_chain_length,
-    )
+    return RatchetState(roots, pq, *state[2:])
 
 
 def _bounded(
@@ -281,11 +264,10 @@ def _bounded(
     for old in closed:
         give_up = min(max(excess, 0), len(old.skipped))
         excess -= give_up
-        kept.append(ClosedChain(old.tag, old.next_number, old.skipped[give_up:]))
+        kept.append(ClosedChain(old.tag, old.next_number, old.skipped.without_oldest(give_up)))
     if excess > 0:
-        chain = ReceivingChain(
-            chain.ratchet_key, chain.keys, chain.next_number, chain.skipped[excess:]
-        )
+        left = chain.skipped.without_oldest(excess)
+        chain = ReceivingChain(chain.ratchet_key, chain.keys, chain.next_number, left)
     return chain, _forget_finished(tuple(kept))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final, NamedTuple
 
 from client_sdk.core import ratchet
 from client_sdk.core.aead import open_sealed, seal
@@ -9,13 +10,13 @@ from client_sdk.core.errors import AuthenticationError, UnknownSessionError
 from client_sdk.core.fresh_keys import NO_KEYS, FreshKeys, WantedKeys
 from client_sdk.core.headers import decoded_header, handshake_digest
 from client_sdk.core.kdf import MessageKey, sealing_keys, session_tag
-from client_sdk.core.keys import Encapsulation, EncodedX25519, X25519KeyPair
+from client_sdk.core.keys import Encapsulation, X25519KeyPair
 from client_sdk.core.pqxdh import LocalDevice, RemoteDevice, ResponderPrekeys, accept, initiate
-from client_sdk.core.ratchet import Position, RatchetState
+from client_sdk.core.ratchet import RatchetState
 from client_sdk.core.triple_ratchet import RootKeys
 from client_sdk.wire.bundle import PrekeyBundle
 from client_sdk.wire.codec import encode
-from client_sdk.wire.encoded_keys import AccountKey, RatchetKey
+from client_sdk.wire.encoded_keys import AccountKey
 from client_sdk.wire.envelope import (
     PREKEY_HEADER,
     PROTOCOL_VERSION,
@@ -24,13 +25,15 @@ from client_sdk.wire.envelope import (
     EnvelopeKind,
     HandshakeHeader,
     PrekeyHeader,
-    RatchetHeader,
     associated_data,
 )
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, SessionId
 from client_sdk.wire.limits import PADDING_BUCKETS
 from client_sdk.wire.pq_message import encode_pq_message
+
+_PREKEY_MESSAGE: Final = int(EnvelopeKind.PREKEY_MESSAGE)
+_MESSAGE: Final = int(EnvelopeKind.MESSAGE)
 
 
 class Role(IntEnum):
@@ -54,8 +57,7 @@ class SessionLink:
     handshake_digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """One session of two devices, as one frozen record.
 
     Attributes:
@@ -67,9 +69,13 @@ class Session:
     """
 
     link: SessionLink
-    ratchet: RatchetState = field(repr=False)
-    handshake: HandshakeHeader | None = field(default=None, repr=False)
+    ratchet: RatchetState
+    handshake: HandshakeHeader | None = None
     acknowledged: bool = False
+
+    def __repr__(self) -> str:
+        """Name the ends only."""
+        return f"Session(link={self.link})"
 
     @property
     def session_id(self) -> SessionId:
@@ -189,24 +195,19 @@ def encrypt(
     """
     if len(plaintext) not in PADDING_BUCKETS:
         raise MisuseError("the plaintext is not padded to a bucket; nothing was encrypted")
-    state, position, key = ratchet.send(session.ratchet, fresh)
-    link, handshake = session.link, session.handshake
-    header = RatchetHeader(
-        link.tag,
-        RatchetKey(position.ratchet_key),
-        position.previous_chain_length,
-        position.message_number,
-        encode_pq_message(position.pq),
-    )
+    link, before, handshake, acknowledged = session
+    state, position, key = ratchet.send(before, fresh)
+    ratchet_key, previous_chain_length, number, pq = position
+    header = (link.tag, ratchet_key, previous_chain_length, number, encode_pq_message(pq))
     if handshake is None:
-        kind, encoded = EnvelopeKind.MESSAGE, encode(header)
+        kind, encoded = _MESSAGE, encode(header)
     else:
-        kind, encoded = EnvelopeKind.PREKEY_MESSAGE, encode(PrekeyHeader(handshake, header))
+        kind, encoded = _PREKEY_MESSAGE, encode((handshake, header))
     parties = (link.local, link.remote)
     data = associated_data(kind, link.session_id, parties, envelope_id, encoded)
     ciphertext = seal(sealing_keys(key), plaintext, data)
-    envelope = encode((PROTOCOL_VERSION, SUITE, int(kind), encoded, ciphertext))
-    return Session(link, state, handshake, session.acknowledged), envelope
+    envelope = encode((PROTOCOL_VERSION, SUITE, kind, encoded, ciphertext))
+    return Session(link, state, handshake, acknowledged), envelope
 
 
 def decrypt(session: Session, envelope_id: EnvelopeId, envelope: Envelope) -> tuple[Session, bytes]:
@@ -229,8 +230,9 @@ def decrypt(session: Session, envelope_id: EnvelopeId, envelope: Envelope) -> tu
         MalformedError: Its header is not a header.
     """
     link = session.link
-    kind, digest, header, pq = decoded_header(envelope.kind, envelope.header)
-    if header.session_tag != link.tag:
+    _, _, kind, header, ciphertext = envelope
+    decoded, position, digest = decoded_header(kind, header)
+    if decoded.session_tag != link.tag:
         raise UnknownSessionError("the message is of another session; nothing was changed")
     if digest is not None and (link.role is Role.INITIATOR or digest != link.handshake_digest):
         raise AuthenticationError(
@@ -240,12 +242,9 @@ def decrypt(session: Session, envelope_id: EnvelopeId, envelope: Envelope) -> tu
 
     def open_message(key: MessageKey) -> bytes:
         parties = (link.remote, link.local)
-        data = associated_data(kind, link.session_id, parties, envelope_id, envelope.header)
-        return open_sealed(sealing_keys(key), envelope.ciphertext, data)
+        data = associated_data(kind, link.session_id, parties, envelope_id, header)
+        return open_sealed(sealing_keys(key), ciphertext, data)
 
-    position = Position(
-        EncodedX25519(header.ratchet_key), header.previous_chain_length, header.message_number, pq
-    )
     state, plaintext = ratchet.receive(session.ratchet, position, open_message)
     return Session(link, state, None, acknowledged=True), plaintext
 

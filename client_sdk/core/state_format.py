@@ -14,14 +14,12 @@ from client_sdk.core.chain import (
     ClosedChain,
     ReceivingChain,
     SendingChain,
-    SkippedKey,
 )
 from client_sdk.core.errors import NewerStateError, StateFormatError
 from client_sdk.core.kdf import (
     KEY_BYTES,
     ChainKey,
     EpochKey,
-    MessageKey,
     PqRootKey,
     RootKey,
     session_tag,
@@ -32,6 +30,7 @@ from client_sdk.core.pq_state_format import StoredPq, parsed_pq, stored_pq
 from client_sdk.core.ratchet import MAX_SKIPPED_KEYS, RatchetState
 from client_sdk.core.session import Role, Session, SessionLink
 from client_sdk.core.session_record import MAX_ARCHIVED_SESSIONS, ArchivedSession, SessionRecord
+from client_sdk.core.skipped_keys import ENTRY_BYTES, SkippedKeys
 from client_sdk.core.triple_ratchet import ChainKeys, RootKeys
 from client_sdk.wire.codec import Codec, encode
 from client_sdk.wire.content import AddressField, Counter
@@ -48,7 +47,7 @@ STATE_VERSION: Final = 1
 MAX_STATE_BYTES: Final = 1024 * KIB
 """Six sessions with all their skipped keys have about 650 KiB."""
 
-_SKIPPED: Final = struct.Struct(f">I{KEY_BYTES}s")
+_VERSION_BYTE: Final = bytes((STATE_VERSION,))
 _CLOSED: Final = struct.Struct(f">{CHAIN_TAG_BYTES}sQH")
 
 _Key = Annotated[bytes, Field(min_length=KEY_BYTES, max_length=KEY_BYTES)]
@@ -116,8 +115,8 @@ def serialize_record(record: SessionRecord) -> bytes:
     One session has at most 4 KB and at most 60 bytes for each skipped key.
     """
     current = None if record.current is None else _stored_session(record.current)
-    archived = tuple((_stored_session(old.session), old.archived_at) for old in record.archived)
-    return bytes((STATE_VERSION,)) + encode((current, archived))
+    archived = [(_stored_session(old.session), old.archived_at) for old in record.archived]
+    return _VERSION_BYTE + encode((current, archived))
 
 
 def parse_record(data: bytes) -> SessionRecord:
@@ -127,12 +126,12 @@ def parse_record(data: bytes) -> SessionRecord:
         NewerStateError: A newer version of this software wrote it; nothing was changed.
         StateFormatError: ``data`` is damaged; nothing was changed.
     """
-    if data[:1] > bytes((STATE_VERSION,)):
+    if data[:1] > _VERSION_BYTE:
         raise NewerStateError(
             f"the session state has format {data[0]}, this software reads up to {STATE_VERSION}; "
             "nothing was changed; use the newer version again"
         )
-    if data[:1] != bytes((STATE_VERSION,)):
+    if data[:1] != _VERSION_BYTE:
         raise _damaged()
     try:
         stored = _RECORD.decode(data[1:])
@@ -152,7 +151,7 @@ def _stored_session(session: Session) -> tuple[object, ...]:
         state.own.private_bytes(),
         None if sending is None else (*sending.keys, sending.next_number),
         None if receiving is None else _stored_receiving(receiving),
-        b"".join(_packed_closed(chain) for chain in state.closed),
+        b"".join([_packed_closed(chain) for chain in state.closed]),
         state.previous_chain_length,
         stored_pq(state.pq),
     )
@@ -171,16 +170,12 @@ def _stored_session(session: Session) -> tuple[object, ...]:
 
 
 def _stored_receiving(chain: ReceivingChain) -> tuple[object, ...]:
-    return chain.ratchet_key, *chain.keys, chain.next_number, _packed_skipped(chain.skipped)
-
-
-def _packed_skipped(skipped: tuple[SkippedKey, ...]) -> bytes:
-    return b"".join(_SKIPPED.pack(number, key) for number, key in skipped)
+    return chain.ratchet_key, *chain.keys, chain.next_number, chain.skipped.packed
 
 
 def _packed_closed(chain: ClosedChain) -> bytes:
     head = _CLOSED.pack(chain.tag, chain.next_number, len(chain.skipped))
-    return head + _packed_skipped(chain.skipped)
+    return head + chain.skipped.packed
 
 
 def _parsed_session(stored: _Session) -> Session:
@@ -239,11 +234,9 @@ def _parsed_ratchet(stored: _Ratchet) -> RatchetState:
     )
 
 
-def _parsed_skipped(packed: bytes, next_number: int) -> tuple[SkippedKey, ...]:
-    skipped = tuple(
-        SkippedKey(number, MessageKey(key)) for number, key in _SKIPPED.iter_unpack(packed)
-    )
-    numbers = [one.number for one in skipped]
+def _parsed_skipped(packed: bytes, next_number: int) -> SkippedKeys:
+    skipped = SkippedKeys(packed)
+    numbers = skipped.numbers()
     if numbers != sorted(set(numbers)) or (numbers and numbers[-1] >= next_number):
         raise _damaged()
     return skipped
@@ -254,7 +247,7 @@ def _parsed_closed(packed: bytes) -> tuple[ClosedChain, ...]:
     while at < len(packed):
         tag, next_number, count = _CLOSED.unpack_from(packed, at)
         at += _CLOSED.size
-        end = at + count * _SKIPPED.size
+        end = at + count * ENTRY_BYTES
         if end > len(packed) or next_number > MAX_CHAIN_LENGTH:
             raise _damaged()
         chains.append(ClosedChain(tag, next_number, _parsed_skipped(packed[at:end], next_number)))

@@ -16,12 +16,12 @@ from client_sdk.core.kdf import (
     MessageKey,
     PqRootKey,
     RootKey,
-    chain_step,
-    message_key,
-    next_chain_key,
+    hybrid_step,
+    passed_message_keys,
     pq_epoch_step,
     pq_root_step,
     root_step,
+    walked_chain,
 )
 
 
@@ -85,11 +85,28 @@ def new_chain(roots: RootKeys, shared_secret: bytes, epoch: int = 0) -> tuple[Ro
 
 def next_message_key(keys: ChainKeys) -> tuple[ChainKeys, MessageKey]:
     """Return the chain one number later, and the key of the message at this number."""
-    ec_chain, ec_output = chain_step(keys.ec)
-    pq_chain, pq_output = chain_step(keys.pq)
-    return ChainKeys(ec_chain, pq_chain), message_key(pq_output, ec_output)
+    ec_key, pq_key, key = hybrid_step(keys[0], keys[1])
+    return ChainKeys(ec_key, pq_key), key
 
 
-def pass_over(keys: ChainKeys) -> ChainKeys:
-    """Return the chain one number later, without the work of a message key."""
-    return ChainKeys(next_chain_key(keys.ec), next_chain_key(keys.pq))
+class Passed(NamedTuple):
+    """The chain keys of both ratchets at consecutive numbers, in ascending order."""
+
+    ec: list[ChainKey]
+    pq: list[ChainKey]
+
+    def __repr__(self) -> str:
+        """Say what it is; show nothing of it."""
+        return f"Passed({len(self.ec)})"
+
+
+def pass_over(keys: ChainKeys, count: int) -> tuple[Passed, ChainKeys]:
+    """Return the positions of ``count`` numbers, and the chain after them, without message keys."""
+    ec_keys, pq_keys = walked_chain(keys.ec, count), walked_chain(keys.pq, count)
+    after = ChainKeys(ec_keys.pop(), pq_keys.pop())
+    return Passed(ec_keys, pq_keys), after
+
+
+def message_keys(passed: Passed) -> list[MessageKey]:
+    """Return the message keys of positions that were passed over."""
+    return passed_message_keys(*passed)

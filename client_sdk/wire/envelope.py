@@ -105,7 +105,7 @@ PREKEY_HEADER: Final = Codec(PrekeyHeader, MAX_HEADER_BYTES)
 
 
 def associated_data(
-    kind: EnvelopeKind,
+    kind: int,
     session_id: SessionId,
     parties: tuple[DeviceAddress, DeviceAddress],
     envelope_id: EnvelopeId,
@@ -114,7 +114,7 @@ def associated_data(
     """Return what the AEAD of one message authenticates beside its ciphertext.
 
     Args:
-        kind: The envelope's kind.
+        kind: The envelope's kind, as ``EnvelopeKind`` numbers them.
         session_id: 32 bytes; stands for every key of the handshake.
         parties: Sending and receiving device, in this order.
         envelope_id: The id in the envelope's topic.
@@ -126,7 +126,7 @@ def associated_data(
             MESSAGE_CONTEXT,
             PROTOCOL_VERSION,
             SUITE,
-            int(kind),
+            kind,
             session_id,
             sender,
             recipient,

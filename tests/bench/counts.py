@@ -13,6 +13,7 @@ class Counts:
         handshakes: Sessions started and accepted.
         chain: Messages of one chain that are skipped and then come late, plus the one first.
         late_rounds: Such chains.
+        sessions: Sessions open in one process.
         commits: Commits one after another.
         groups: Groups of 16 commits.
         one_way: Messages of one round one way.
@@ -27,6 +28,7 @@ class Counts:
     handshakes: int
     chain: int
     late_rounds: int
+    sessions: int
     commits: int
     groups: int
     one_way: int
@@ -42,6 +44,7 @@ FULL: Final = Counts(
     handshakes=300,
     chain=1000,
     late_rounds=5,
+    sessions=10_000,
     commits=400,
     groups=60,
     one_way=2000,
@@ -57,6 +60,7 @@ TINY: Final = Counts(
     handshakes=2,
     chain=10,
     late_rounds=1,
+    sessions=200,
     commits=5,
     groups=2,
     one_way=20,

@@ -40,9 +40,13 @@ def write_json(path: Path, facts: dict[str, object]) -> None:
     path.write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def show(rows: list[Row]) -> None:
-    """Print the table: with colours on a terminal, plain text elsewhere."""
+def show(rows: list[Row], *, markdown: bool = False) -> None:
+    """Print the table: with colours on a terminal, plain text elsewhere, or as Markdown."""
     lines = [_line(row, {one.key: one for one in rows}) for row in rows]
+    if markdown:
+        for line in (HEADINGS, ("---", "---:", "---:", "---:", "---:"), *lines):
+            print(f"| {' | '.join(line)} |")
+        return
     if sys.stdout.isatty():
         table = Table(*HEADINGS[:1], title="RatchetMQ bench")
         for heading in HEADINGS[1:]:
@@ -58,7 +62,10 @@ def show(rows: list[Row]) -> None:
 
 
 def _line(row: Row, known: dict[str, Row]) -> tuple[str, ...]:
-    ratio = "" if row.raw is None else f"{times_raw(row, known[row.raw]):.1f}"
+    ratio = ""
+    if row.raw is not None:
+        times = times_raw(row, known[row.raw])
+        ratio = f"{times:,.{_digits(times)}f}"
     value, low, high = (f"{one:,.{_digits(one)}f}" for one in (row.value, row.low, row.high))
     return row.title, f"{value} {row.unit}", f"{low} – {high}", f"{row.n:,}", ratio
 

@@ -18,7 +18,7 @@ class Row:
     Attributes:
         key: Its stable name in bench.json.
         title: What was timed.
-        unit: ``us``, ``ms`` or ``msg/s``.
+        unit: ``us``, ``ms``, ``msg/s``, ``B`` or ``MB``.
         value: The median, unless the title names another quantile.
         low: The lower quartile of what was taken; with ``high`` the spread.
         high: The upper quartile.
@@ -54,6 +54,11 @@ def time_row(label: Label, unit: str, samples: Sequence[int], share: float = 0.5
 def rate_row(label: Label, rates: Sequence[float]) -> Row:
     """Return the row of messages a second, one a round."""
     return _row(label, "msg/s", list(rates), 0.5)
+
+
+def size_row(label: Label, unit: str, sizes: Sequence[float]) -> Row:
+    """Return the row of sizes in ``unit``."""
+    return _row(label, unit, list(sizes), 0.5)
 
 
 def _row(label: Label, unit: str, values: list[float], share: float) -> Row:

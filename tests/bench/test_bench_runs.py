@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.bench.report import show
 from tests.bench.rows import Label, rate_row, time_row, times_raw
 
 LATE = ("decrypt.late_first", "decrypt.late_each")
 IN_MEMORY = ("encrypt.in_chain", "decrypt.in_chain", "pair.ping_pong", *LATE)
 COMPARED = {
+    "handshake.list",
     "handshake.initiate",
     "handshake.accept",
     *IN_MEMORY,
@@ -26,6 +28,7 @@ COMPARED = {
     "travel.waiting",
     "travel.first",
 }
+SIZES = {"size.session", "size.session_largest", "size.skipped_key", "memory.sessions"}
 RAW = {
     "raw.x25519_exchange",
     "raw.seal",
@@ -57,12 +60,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
 
 def test_every_row_is_there_with_its_samples_and_spread(ran: tuple[str, dict[str, Any]]) -> None:
     rows = ran[1]["rows"]
-    assert set(rows) == COMPARED | RAW
-    for row in rows.values():
+    assert set(rows) == COMPARED | RAW | SIZES
+    for key, row in rows.items():
         assert row["n"] >= 1
         assert 0 < row["low"] <= row["high"]
         assert row["value"] > 0
-        assert row["unit"] in {"us", "ms", "msg/s"}
+        assert row["unit"] in ({"B", "MB"} if key in SIZES else {"us", "ms", "msg/s"})
 
 
 def test_every_row_of_ours_is_compared_with_a_raw_one(ran: tuple[str, dict[str, Any]]) -> None:
@@ -70,7 +73,7 @@ def test_every_row_of_ours_is_compared_with_a_raw_one(ran: tuple[str, dict[str, 
     for key in COMPARED:
         assert rows[key]["raw"] in RAW
         assert rows[key]["times_raw"] > 0
-    assert all(rows[key]["raw"] is None for key in RAW)
+    assert all(rows[key]["raw"] is None for key in RAW | SIZES)
 
 
 def test_the_file_says_what_was_measured_on_and_how(ran: tuple[str, dict[str, Any]]) -> None:
@@ -87,6 +90,16 @@ def test_away_from_a_terminal_the_table_is_plain_text(ran: tuple[str, dict[str, 
     assert out.isprintable() or all(line.isprintable() for line in out.splitlines())
     for row in facts["rows"].values():
         assert row["title"] in out
+
+
+def test_as_markdown_the_table_can_be_put_into_the_documentation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ours, raw = Label("ours", "ours", "raw"), Label("raw", "raw: theirs")
+    show([time_row(raw, "us", [4_000]), time_row(ours, "us", [2_000])], markdown=True)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1] == "| --- | ---: | ---: | ---: | ---: |"
+    assert shown[3] == "| ours | 2.00 us | 2.00 – 2.00 | 1 | 0.50 |"
 
 
 def test_a_ratio_says_how_many_times_as_long_the_raw_way_takes() -> None:

@@ -7,11 +7,9 @@ from hypothesis import strategies as st
 from client_sdk.core.chain import (
     ReceivingChain,
     SendingChain,
-    find_skipped,
     next_to_send,
     reach,
     skipped_keys,
-    without,
 )
 from client_sdk.core.errors import AuthenticationError, DuplicateMessageError
 from client_sdk.core.kdf import ChainKey, MessageKey
@@ -48,12 +46,11 @@ def through_the_store(session: Session) -> Session:
 
 def key_at(chain: ReceivingChain, number: int) -> tuple[ReceivingChain, MessageKey]:
     if number < chain.next_number:
-        index = find_skipped(chain.skipped, number)
-        left = without(chain.skipped, index)
-        key = chain.skipped[index].key
+        place = chain.skipped.find(number)
+        left, key = chain.skipped.without(place), chain.skipped.key(place)
         return ReceivingChain(chain.ratchet_key, chain.keys, chain.next_number, left), key
     walked = reach(chain.keys, chain.next_number, number)
-    skipped = chain.skipped + skipped_keys(walked.passed, chain.next_number)
+    skipped = skipped_keys(chain.skipped, walked.passed, chain.next_number)
     after = ReceivingChain(chain.ratchet_key, walked.after, number + 1, skipped)
     return after, walked.message_key
 
@@ -71,7 +68,7 @@ def test_arrival_order_does_not_change_message_keys(
     for number in arrival:
         chain, key = key_at(chain, number)
         assert key == expected[number]
-    assert chain.skipped == ()
+    assert len(chain.skipped) == 0
 
 
 class Conversation:

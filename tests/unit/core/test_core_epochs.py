@@ -1,7 +1,5 @@
 """Epochs in sessions: message keys take them in, thefts heal, failures change nothing."""
 
-from dataclasses import replace
-
 import pytest
 
 from client_sdk.core import ratchet
@@ -38,7 +36,7 @@ def through_the_store(session: Session) -> Session:
 
 
 def pq_of(sent: Sent) -> PqMessage:
-    return decoded_header(sent.envelope.kind, sent.envelope.header).pq
+    return decoded_header(sent.envelope.kind, sent.envelope.header).position.pq
 
 
 class Talk:
@@ -241,7 +239,7 @@ def test_roots_take_in_the_waiting_epoch_and_no_other() -> None:
 
 def with_waiting(state: RatchetState) -> RatchetState:
     """Return a state as a faulty peer can make it: it has an epoch that no chain takes in."""
-    return replace(state, roots=state.roots._replace(waiting=EpochKey(b"w" * 32)))
+    return state._replace(roots=state.roots._replace(waiting=EpochKey(b"w" * 32)))
 
 
 def test_while_an_epoch_waits_no_second_one_is_made() -> None:
@@ -286,7 +284,7 @@ def test_while_an_epoch_waits_in_a_chain_that_goes_on_nothing_is_encapsulated() 
     assert position.pq.chunk is None
     assert sent.pq == going_on.pq
     turning = with_waiting(take(turning, message))
-    turning = replace(turning, pq=turning.pq._replace(epoch=1))
+    turning = turning._replace(pq=turning.pq._replace(epoch=1))
     assert ratchet.keys_wanted(turning).encapsulate_to is not None
     answered, _ = give(turning)
     assert isinstance(answered.pq.stage, Answering)

@@ -195,3 +195,14 @@ def test_a53_no_private_half_shows_in_a_repr() -> None:
         assert "private" not in repr(pair)
     assert "private" not in repr(KEYS.ml_kem())
     assert repr(Encapsulation(b"secret", b"")) == "Encapsulation(...)"
+
+
+def test_a_signature_that_held_is_asked_again_for_anything_else() -> None:
+    pair, other = KEYS.ed25519(), KEYS.ed25519()
+    signature = pair.sign(b"data")
+    verify(pair.public, b"data", signature)
+    verify(pair.public, b"data", signature)
+    for public, data in ((pair.public, b"Data"), (other.public, b"data")):
+        for _ in range(2):
+            with pytest.raises(InvalidSignatureError):
+                verify(public, data, signature)

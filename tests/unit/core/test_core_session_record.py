@@ -26,7 +26,7 @@ BASE = established()[0]
 
 def session(number: int) -> Session:
     link = replace(BASE.link, session_id=SessionId(bytes([number]) * 32), tag=bytes([number]) * 8)
-    return replace(BASE, link=link)
+    return BASE._replace(link=link)
 
 
 def test_a_session_is_found_by_its_tag_wherever_it_is() -> None:
@@ -42,7 +42,7 @@ def test_an_update_stays_in_its_place() -> None:
     for number in (2, 3):
         record = add_archived(record, session(number), NOW + number)
     for number in (1, 2, 3):
-        changed = replace(session(number), acknowledged=not BASE.acknowledged)
+        changed = session(number)._replace(acknowledged=not BASE.acknowledged)
         updated = update(record, changed)
         assert find(updated, changed.tag) == changed
         assert [old.archived_at for old in updated.archived] == [NOW + 3, NOW + 2]
@@ -53,7 +53,7 @@ def test_an_update_stays_in_its_place() -> None:
 def test_a_promoted_session_archives_the_one_before() -> None:
     record = promote(SessionRecord(), session(1), NOW)
     assert record == SessionRecord(session(1))
-    changed = replace(session(1), acknowledged=not BASE.acknowledged)
+    changed = session(1)._replace(acknowledged=not BASE.acknowledged)
     assert promote(record, changed, NOW) == SessionRecord(changed)
     record = promote(record, session(2), NOW)
     assert record.current == session(2)

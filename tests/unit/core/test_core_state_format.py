@@ -99,7 +99,7 @@ def test_the_largest_record_fits_its_limit() -> None:
     record = SessionRecord(full)
     for number in range(MAX_ARCHIVED_SESSIONS):
         link = replace(full.link, session_id=SessionId(bytes([number]) * 32))
-        record = add_archived(record, replace(full, link=link), NOW)
+        record = add_archived(record, full._replace(link=link), NOW)
     assert len(serialize_record(record)) * MAX_SKIPPED_KEYS / MAX_JUMP <= MAX_STATE_BYTES
 
 
@@ -269,3 +269,15 @@ def test_skipped_keys_at_the_limit_are_read() -> None:
     record = parse_record(damaged(closed=packed, receiving=None))
     assert record.current is not None
     assert len(record.current.ratchet.closed[0].skipped) == MAX_SKIPPED_KEYS
+
+
+def test_a_session_stays_below_the_bound_at_every_message_of_a_conversation() -> None:
+    ours, theirs, alice, bob = established()
+    sizes = []
+    for _ in range(60):
+        ours, sent = send(ours, alice.keys)
+        theirs, _ = receive(theirs, sent)
+        theirs, reply = send(theirs, bob.keys)
+        ours, _ = receive(ours, reply)
+        sizes += [len(serialize_record(SessionRecord(one))) for one in (ours, theirs)]
+    assert max(sizes) <= BASE_BYTES

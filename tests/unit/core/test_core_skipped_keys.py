@@ -1,0 +1,66 @@
+"""Skipped message keys, packed side by side, beside a plain dictionary."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client_sdk.core.errors import DuplicateMessageError
+from client_sdk.core.kdf import MessageKey
+from client_sdk.core.skipped_keys import ENTRY_BYTES, NO_SKIPPED_KEYS, SkippedKeys
+
+HIGHEST = 2**32 - 1
+
+
+def key_of(number: int) -> MessageKey:
+    return MessageKey(number.to_bytes(32))
+
+
+def packed(numbers: list[int]) -> SkippedKeys:
+    keys = NO_SKIPPED_KEYS
+    for number in numbers:
+        keys = keys.followed_by(number, [key_of(number)])
+    return keys
+
+
+@given(st.lists(st.integers(0, HIGHEST), max_size=40, unique=True))
+def test_every_key_is_found_and_taken_out_whatever_is_missing_between(arrival: list[int]) -> None:
+    left = sorted(arrival)
+    keys = packed(left)
+    assert keys.numbers() == left
+    for number in arrival:
+        place = keys.find(number)
+        assert keys.key(place) == key_of(number)
+        keys = keys.without(place)
+        left.remove(number)
+        assert keys.numbers() == left
+        with pytest.raises(DuplicateMessageError):
+            keys.find(number)
+    assert keys == NO_SKIPPED_KEYS
+
+
+@given(st.sets(st.integers(0, 60), max_size=40), st.integers(0, HIGHEST))
+def test_a_number_without_a_key_is_refused(numbers: set[int], wanted: int) -> None:
+    keys = packed(sorted(numbers))
+    if wanted in numbers:
+        assert keys.key(keys.find(wanted)) == key_of(wanted)
+    else:
+        with pytest.raises(DuplicateMessageError):
+            keys.find(wanted)
+
+
+def test_consecutive_keys_follow_those_that_are_there() -> None:
+    keys = packed([3, 7]).followed_by(9, [key_of(9), key_of(10)])
+    assert keys.numbers() == [3, 7, 9, 10]
+    assert len(keys) == 4
+    assert len(keys.packed) == 4 * ENTRY_BYTES
+
+
+def test_the_oldest_give_way_first() -> None:
+    keys = packed([1, 2, 3, 4])
+    assert keys.without_oldest(0) == keys
+    assert keys.without_oldest(3).numbers() == [4]
+    assert keys.without_oldest(4) == NO_SKIPPED_KEYS
+
+
+def test_a53_no_skipped_key_shows_in_a_repr() -> None:
+    assert repr(packed([1, 2])) == "SkippedKeys()"
