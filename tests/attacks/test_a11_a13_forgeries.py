@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from client_sdk.core.chain import MAX_JUMP
 from client_sdk.core.errors import AuthenticationError, SkippedTooFarError
 from client_sdk.machine.changes import OutboxEnvelope
@@ -20,6 +22,7 @@ from tests.attacks.scene import (
 from tests.unit.machine.machine_parties import Party, make_pair, serialised
 
 SEED = 13
+pytestmark = pytest.mark.timeout(times(3600, 120))
 
 
 def test_a11_a_flipped_kem_bit_makes_no_session_and_spends_no_prekey() -> None:

@@ -125,6 +125,8 @@ class Conversation:
         """Texts to each user, in the order of sending."""
         self.begun = 0
         self.restored = False
+        self.forced = False
+        """A session was put away or begun for no reason: each may send in its own from then on."""
 
     def peer(self, device: Device) -> Device:
         return self.devices[1 - self.devices.index(device)]
@@ -137,6 +139,11 @@ class Conversation:
         sessions than the newest.
         """
         return not self.restored and self.begun <= REMEMBERED
+
+    @property
+    def room(self) -> bool:
+        """Whether one session more, and one for each side without any, are still remembered."""
+        return self.begun + 1 + len(self.devices) <= REMEMBERED
 
     def begin(self, device: Device) -> None:
         self.begun += 1
@@ -207,6 +214,9 @@ class Conversation:
             for device in [*self.devices, *self.devices]:
                 self.send(device, 1)
                 self.settle()
+            alice, bob = (device.party for device in self.devices)
+            if not self.forced:
+                assert alice.current_id(bob) == bob.current_id(alice), "two sessions for ever"
 
     def shuffle(self, seed: int) -> None:
         random.Random(seed).shuffle(self.mail)

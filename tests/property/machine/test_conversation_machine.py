@@ -6,6 +6,7 @@ failure, which are its seed.
 
 import os
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -13,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.property.machine.conversation import Conversation, Device, Snapshot
 
 FULL = os.environ.get("RATCHETMQ_FULL", "") not in {"", "0"}
+pytestmark = pytest.mark.timeout(3600 if FULL else 120)
 
 who = st.integers(0, 1)
 some = st.integers(0, 1_000)
@@ -21,9 +23,10 @@ some = st.integers(0, 1_000)
 class ConversationMachine(RuleBasedStateMachine):
     """Steps of two devices; a step that needs something does nothing without it."""
 
-    @initialize()
-    def meet(self) -> None:
-        self.talk = Conversation()
+    @initialize(careless=st.sampled_from([False, False, True]))
+    def meet(self, careless: bool) -> None:
+        """Two of three runs stay where everything has to arrive; the third may forget."""
+        self.talk, self.careless = Conversation(), careless
         self.snapshots: dict[int, Snapshot] = {}
 
     def device(self, index: int) -> Device:
@@ -59,12 +62,16 @@ class ConversationMachine(RuleBasedStateMachine):
     def shuffle(self, seed: int) -> None:
         self.talk.shuffle(seed)
 
+    @precondition(lambda self: self.careless or self.talk.room)
     @rule(index=who)
     def archive(self, index: int) -> None:
+        self.talk.forced = True
         self.talk.archive(self.device(index))
 
+    @precondition(lambda self: self.careless or self.talk.room)
     @rule(index=who)
     def initiate(self, index: int) -> None:
+        self.talk.forced = True
         self.talk.begin(self.device(index))
 
     @rule(index=who)
@@ -79,7 +86,7 @@ class ConversationMachine(RuleBasedStateMachine):
     def snapshot(self, index: int) -> None:
         self.snapshots[index] = self.device(index).snapshot()
 
-    @precondition(lambda self: self.snapshots)
+    @precondition(lambda self: self.careless and self.snapshots)
     @rule(index=who)
     def restore(self, index: int) -> None:
         if index in self.snapshots:
