@@ -119,7 +119,8 @@ def states() -> dict[str, bytes]:
             stage = session.ratchet.pq.stage
             chunks = len(getattr(stage, "pieces", ()))
             with_chunks = " with chunks" if chunks > PART_OF_THE_CHUNKS else ""
-            keep(f"stage {type(stage).__name__}{with_chunks}", session)
+            with_key = " with the whole key" if getattr(stage, "key", None) else ""
+            keep(f"stage {type(stage).__name__}{with_chunks}{with_key}", session)
             if session.ratchet.roots.waiting is not None:
                 keep("an epoch waits", session)
         ours, second = send(ours, alice.keys, "other")

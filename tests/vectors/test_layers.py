@@ -49,6 +49,7 @@ def test_the_frozen_states_have_every_stage_and_every_optional_part() -> None:
     assert any(one.archived for one in records)
     assert any(isinstance(one.pq.stage, Offering) and one.pq.stage.pieces for one in ratchets)
     assert any(isinstance(one.pq.stage, Collecting) and one.pq.stage.pieces for one in ratchets)
+    assert any(isinstance(one.pq.stage, Collecting) and one.pq.stage.key for one in ratchets)
 
 
 def test_frozen_bytes_are_read_as_well() -> None:

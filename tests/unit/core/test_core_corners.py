@@ -12,7 +12,14 @@ from client_sdk.core.errors import InvalidKeyError, StateFormatError
 from client_sdk.core.fingerprint import numeric
 from client_sdk.core.kdf import ChainKey, PqRootKey, RootKey
 from client_sdk.core.kem_keys import MlKem768KeyPair, parse_ml_kem_768
-from client_sdk.core.keys import Ed25519KeyPair
+from client_sdk.core.keys import (
+    Ed25519KeyPair,
+    MlKem1024KeyPair,
+    X25519KeyPair,
+    parse_ed25519,
+    parse_ml_kem_1024,
+    parse_x25519,
+)
 from client_sdk.core.ratchet import MAX_SKIPPED_KEYS
 from client_sdk.core.recovery_code import decode_recovery_code, encode_recovery_code
 from client_sdk.core.session import Session
@@ -144,6 +151,16 @@ def test_a_wrong_length_is_told_with_what_has_it() -> None:
         parse_ml_kem_768(b"abc")
     with pytest.raises(InvalidKeyError, match=r"^ML-KEM-768 seed: 3 bytes, not 64;"):
         MlKem768KeyPair.from_seed(b"abc")
+    for call, message in (
+        (X25519KeyPair.from_private_bytes, "X25519 private key: 3 bytes, expected 32;"),
+        (Ed25519KeyPair.from_private_bytes, "Ed25519 private key: 3 bytes, expected 32;"),
+        (MlKem1024KeyPair.from_seed, "ML-KEM-1024 seed: 3 bytes, expected 64;"),
+        (parse_ml_kem_1024, "ML-KEM-1024 public key: 3 bytes, expected 1569;"),
+        (parse_x25519, "X25519 public key: 3 bytes, expected 33;"),
+        (parse_ed25519, "Ed25519 public key: 3 bytes, expected 33;"),
+    ):
+        with pytest.raises(InvalidKeyError, match=f"^{message}"):
+            call(b"abc")
 
 
 def stored(receiving_skipped: int, closed_skipped: int, closed_length: int) -> bytes:
