@@ -22,7 +22,7 @@ WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-peers chaos fuzz mutants fmt lock
+.PHONY: help demo test check bench bench-peers attacks chaos fuzz mutants fmt lock
 
 help:
 	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
@@ -31,6 +31,7 @@ help:
 	@echo "make bench  a table of measurements, and bench.json"
 	@echo "make chaos  kill -9 of server, senders and listeners, with a ledger; TEXTS and KILLS bound it"
 	@echo "make bench-peers  the ratchet beside three others, installed into a scratch folder"
+	@echo "make attacks, make fuzz, make mutants   longer proofs than the suite has time for"
 	@echo "make fmt    format the code"
 	@echo "make lock   pin the dependencies of pyproject.toml again"
 
@@ -79,12 +80,32 @@ fmt: $(INSTALLED)
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+# The attacks by their ids, with the numbers of cases that the suite has only a slice of.
+attacks: $(INSTALLED)
+	RATCHETMQ_FULL=1 $(BIN)/python -m pytest -q tests/attacks tests/property/machine
+
+# FUZZ="--target mqtt --count 100000", or --help; findings are kept in .fuzz/.
+fuzz: $(VENV)/.fuzz
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
+
+# MUTANTS="--fresh" forgets the run before; survivors have to stand in tests/mutants/known.toml.
+mutants: $(VENV)/.mutants
+	@$(BIN)/python -m tests.mutants $(MUTANTS)
+
+# Tools of a proof of its own: installed when it is called for the first time.
+$(VENV)/.fuzz $(VENV)/.mutants: $(VENV)/.%: requirements-%.lock $(INSTALLED)
+	@$(PIP) install --require-hashes -r $<
+	@touch $@
+
 # CUSTOM_COMPILE_COMMAND keeps this machine's settings out of the header of the lock.
+LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+	--strip-extras --allow-unsafe
+
 lock: $(INSTALLED)
-	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
-		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
-		--strip-extras --allow-unsafe --extra server --extra dev \
-		--output-file requirements.lock pyproject.toml
+	$(LOCK) --extra server --extra dev --output-file requirements.lock pyproject.toml
+	echo "atheris>=3,<4" | $(LOCK) -c requirements.lock --output-file requirements-fuzz.lock -
+	echo "mutmut>=3.8,<4" | $(LOCK) -c requirements.lock --output-file requirements-mutants.lock -
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
