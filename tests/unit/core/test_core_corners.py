@@ -45,7 +45,7 @@ KEY_OF_A_CODE_WITH_ALL_32_CHARACTERS = hashlib.sha256(b"364").digest()
 
 def session(number: int) -> Session:
     link = replace(BASE.link, session_id=SessionId(bytes([number]) * 32), tag=bytes([number]) * 8)
-    return replace(BASE, link=link)
+    return BASE._replace(link=link)
 
 
 def product(one: int, other: int) -> int:
@@ -94,9 +94,9 @@ def test_a_late_message_takes_its_own_key_and_leaves_all_else_as_it_was() -> Non
     theirs, text = receive(theirs, late[2])
     assert text == "one 1"
     after = theirs.ratchet
-    changed = replace(waiting[1], skipped=waiting[1].skipped[1:])
+    changed = waiting[1]._replace(skipped=waiting[1].skipped.without(0))
     expected = tuple(changed if one == waiting[1] else one for one in before.closed)
-    assert replace(after, pq=before.pq) == replace(before, closed=expected)
+    assert after._replace(pq=before.pq) == before._replace(closed=expected)
     for index in (5, 0, 3, 4, 1):
         theirs, _ = receive(theirs, late[index])
     assert [chain for chain in theirs.ratchet.closed if chain.skipped] == []
@@ -124,11 +124,11 @@ def test_a_record_keeps_what_a_step_does_not_touch() -> None:
     record = SessionRecord(session(1))
     for number in (2, 3):
         record = add_archived(record, session(number), NOW + number)
-    changed = replace(session(2), acknowledged=not BASE.acknowledged)
+    changed = session(2)._replace(acknowledged=not BASE.acknowledged)
     updated = update(record, changed)
     assert updated.current == session(1)
     assert [old.session for old in updated.archived] == [session(3), changed]
-    again = promote(record, replace(session(1), acknowledged=not BASE.acknowledged), NOW)
+    again = promote(record, session(1)._replace(acknowledged=not BASE.acknowledged), NOW)
     assert again.archived == record.archived
     assert promote(record, session(4), NOW + 9).archived[0].archived_at == NOW + 9
     assert archive_current(record, NOW + 8).archived[0].archived_at == NOW + 8
