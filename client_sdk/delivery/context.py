@@ -53,6 +53,8 @@ class Context:
     publish_bell: Bell = field(default_factory=Bell)
     """Rung when envelopes wait to be published."""
     receipts_bell: Bell = field(default_factory=Bell)
+    healing_bell: Bell = field(default_factory=Bell)
+    """Rung when something did not open, or was asked for again."""
     changed_bell: Bell = field(default_factory=Bell)
     """Rung after every change that an app may wait for."""
     clears: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
@@ -63,6 +65,7 @@ class Context:
         self.outbox_bell.ring()
         self.publish_bell.ring()
         self.receipts_bell.ring()
+        self.healing_bell.ring()
         self.changed_bell.ring()
 
 

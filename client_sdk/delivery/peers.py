@@ -26,7 +26,7 @@ from client_sdk.machine.state import PeerState, expired, parse_device_list, sess
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire.bundle import PrekeyBundle, addresses
 from client_sdk.wire.directory import DeviceListReply
-from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName, user_of
 
 MAX_CACHED_PEERS: Final = 1024
 
@@ -124,12 +124,27 @@ class Peers:
         for bundle in fetched.bundles:
             if bundle.address not in missing:
                 continue
-            fresh = InitiatorKeys(
-                entropy.draw_x25519(),
-                entropy.encapsulate(bundle.kem_prekey.key),
-                entropy.draw_x25519(),
-            )
-            state = start_session(self._own, state, bundle, fresh, now_ms())
+            state = start_session(self._own, state, bundle, _fresh_session(bundle), now_ms())
+        return state
+
+    async def fetch_bundle(self, device: DeviceAddress) -> Fetched:
+        """Fetch what a new session with one device needs; call without its user's lock."""
+        bundle = await self._directory.fetch_bundle(device)
+        state = await self.load(user_of(device))
+        reply = None
+        if bundle.device_list != state.device_list:
+            reply = await self._directory.fetch_device_list(state.user)
+        return Fetched(reply, (bundle,))
+
+    async def with_new_session(self, state: PeerState, fetched: Fetched) -> PeerState:
+        """Return the state with a new session for each bundle; call with the lock held.
+
+        The new sessions are committed with the first message that uses them.
+        """
+        if fetched.reply is not None:
+            state = await self._adopt(state, fetched.reply)
+        for bundle in fetched.bundles:
+            state = start_session(self._own, state, bundle, _fresh_session(bundle), now_ms())
         return state
 
     async def _adopt(self, state: PeerState, reply: DeviceListReply) -> PeerState:
@@ -141,6 +156,14 @@ class Peers:
         self._cache.move_to_end(state.user)
         if len(self._cache) > MAX_CACHED_PEERS:
             self._cache.popitem(last=False)
+
+
+def _fresh_session(bundle: PrekeyBundle) -> InitiatorKeys:
+    return InitiatorKeys(
+        entropy.draw_x25519(),
+        entropy.encapsulate(bundle.kem_prekey.key),
+        entropy.draw_x25519(),
+    )
 
 
 def fresh_envelopes(state: PeerState) -> FreshEnvelopes:
