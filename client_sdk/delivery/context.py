@@ -10,8 +10,9 @@ from client_sdk.delivery.bell import Bell
 from client_sdk.delivery.directory import DirectoryClient
 from client_sdk.delivery.peers import Peers
 from client_sdk.machine.device import OwnDevice
-from client_sdk.machine.events import Event
+from client_sdk.machine.events import Event, SessionDamaged
 from client_sdk.stores.ports import ClientStore
+from client_sdk.wire.ids import DeviceAddress
 
 MAX_WAITING_EVENTS: Final = 1000
 """Events that nobody has taken; the oldest give way."""
@@ -72,4 +73,9 @@ class Context:
 def open_context(store: ClientStore, own: OwnDevice) -> Context:
     """Return the context of a device whose store is open."""
     directory = DirectoryClient(store, own)
-    return Context(store, own, directory, Peers(store, own, directory))
+    events = EventQueue()
+
+    def damaged(device: DeviceAddress) -> None:
+        events.emit([SessionDamaged(device)])
+
+    return Context(store, own, directory, Peers(store, own, directory, damaged), events)

@@ -3,16 +3,19 @@
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from client_sdk import entropy
+from client_sdk.core.errors import StateFormatError
 from client_sdk.core.session import InitiatorKeys
+from client_sdk.core.session_record import SessionRecord
 from client_sdk.core.state_format import parse_record
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.directory import DirectoryClient
-from client_sdk.machine.changes import Changes, combine
+from client_sdk.machine.changes import Changes, SessionRow, combine
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.devices import adopt_device_list
 from client_sdk.machine.sending import (
@@ -43,8 +46,15 @@ class Fetched(NamedTuple):
 class Peers:
     """Loads and commits one user's state; one step at a time for each user."""
 
-    def __init__(self, store: ClientStore, own: OwnDevice, directory: DirectoryClient) -> None:
-        """Start with nothing loaded."""
+    def __init__(
+        self,
+        store: ClientStore,
+        own: OwnDevice,
+        directory: DirectoryClient,
+        damaged: Callable[[DeviceAddress], None] = lambda _: None,
+    ) -> None:
+        """Start with nothing loaded; ``damaged`` is told of sessions that cannot be read."""
+        self._damaged = damaged
         self._store = store
         self._own = own
         self._directory = directory
@@ -66,7 +76,7 @@ class Peers:
             snapshot.revision,
             snapshot.peer,
             parse_device_list(snapshot.peer),
-            {row.device: parse_record(row.record) for row in snapshot.sessions},
+            {row.device: self._parsed(row) for row in snapshot.sessions},
             {(one.device, one.stream_id): one for one in snapshot.streams},
         )
         self._remember(state)
@@ -146,6 +156,19 @@ class Peers:
         for bundle in fetched.bundles:
             state = start_session(self._own, state, bundle, _fresh_session(bundle), now_ms())
         return state
+
+    def _parsed(self, row: SessionRow) -> SessionRecord:
+        """Return the sessions of a row; a damaged one counts as none, and heals like a lost one.
+
+        Raises:
+            NewerStateError: A newer version wrote it; it is not damaged.
+        """
+        try:
+            return parse_record(row.record)
+        except StateFormatError:
+            _logger.warning("the stored sessions with %s cannot be read; a new one", row.device)
+            self._damaged(row.device)
+            return SessionRecord()
 
     async def _adopt(self, state: PeerState, reply: DeviceListReply) -> PeerState:
         adopted, changes = adopt_device_list(state, reply)
