@@ -57,6 +57,8 @@ class _Step:
     clear: list[InboxTopic] = field(default_factory=list)
     handshakes: set[bytes] = field(default_factory=set)
     prekeys_spent: set[tuple[PrekeyKind, int]] = field(default_factory=set)
+    waiting: list[Arrived] = field(default_factory=list)
+    lost: list[Arrived] = field(default_factory=list)
     progressed: set[DeviceAddress] = field(default_factory=set)
     new: int = 0
 
@@ -153,6 +155,8 @@ class Inbox:
         for topic in step.clear:
             self._clear(topic)
         self._left_waiting.forget(step.progressed)
+        self._left_waiting.add(step.waiting)
+        self._lost.add(step.lost)
         clear_candidates(context, step.changes.candidates_gone)
         self.accepted += step.new
         context.events.emit(step.events)
@@ -215,12 +219,12 @@ class Inbox:
         sender = arrived.topic.sender
         match judge(step.state, arrived, error):
             case Verdict.WAIT:
-                self._left_waiting.add(arrived)
+                step.waiting.append(arrived)
             case Verdict.LOOK_UP:
                 if not self._senders.look_up(arrived, payload):
                     step.clear.append(arrived.topic)
             case Verdict.HEAL:
-                self._lost.add(arrived)
+                step.lost.append(arrived)
                 row = candidate(arrived, now_ms())
                 step.changes = combine(step.changes, Changes(candidates=(row,)))
                 if isinstance(error, DuplicateMessageError) and await self._context.store.is_used(

@@ -1,6 +1,7 @@
 """Envelopes that did not open and lie on the broker: seen again, they are passed over."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from client_sdk.machine.opening import Arrived
@@ -26,11 +27,12 @@ class Unopened:
         """Tell whether this envelope, by its SHA-256, is remembered."""
         return (topic, digest) in self._devices
 
-    def add(self, arrived: Arrived) -> None:
-        """Remember an envelope."""
-        self._devices[topics.inbox(*arrived.topic), arrived.digest] = arrived.topic.sender
-        if len(self._devices) > MAX_REMEMBERED:
-            self._devices.popitem(last=False)
+    def add(self, envelopes: Iterable[Arrived]) -> None:
+        """Remember envelopes."""
+        for one in envelopes:
+            self._devices[topics.inbox(*one.topic), one.digest] = one.topic.sender
+            if len(self._devices) > MAX_REMEMBERED:
+                self._devices.popitem(last=False)
 
     def forget(self, devices: set[DeviceAddress]) -> None:
         """Try the envelopes of ``devices`` once more when they come: an earlier one opened."""
