@@ -72,12 +72,45 @@ class Ward:
 
     def damage(self, name: str, statement: str, *values: object) -> None:
         """Change rows of a closed store past all rules."""
-        store = self.store(name)
-        key = Path(f"{store}.key").read_bytes().hex() + store.read_bytes()[:16].hex()
-        with closing(sqlcipher.connect(str(store), isolation_level=None)) as database:
-            database.execute(f"PRAGMA key = \"x'{key}'\"")
+        with closing(self._raw(name)) as database:
             assert database.execute(statement, values).rowcount > 0
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def envelopes_made(self, name: str) -> int:
+        """Return how many envelopes a closed store has ever made, receipts too."""
+        with closing(self._raw(name)) as database:
+            found = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+            return int(found.fetchone()[0])
+
+    def take_mail(self, recipient: str) -> list[tuple[object, ...]]:
+        """Remove a device's waiting mail from a stopped broker; return it in its order."""
+        with closing(sqlite3.connect(self._mail)) as database:
+            rows = database.execute(
+                "SELECT * FROM waiting_mail WHERE topic LIKE ? ORDER BY rowid",
+                (f"v1/u/{recipient}-1/in/%",),
+            ).fetchall()
+            database.executemany(
+                "DELETE FROM waiting_mail WHERE topic = ?", [(row[0],) for row in rows]
+            )
+            database.commit()
+        return rows
+
+    def put_mail(self, rows: list[tuple[object, ...]]) -> None:
+        """Put mail back into a stopped broker."""
+        with closing(sqlite3.connect(self._mail)) as database:
+            database.executemany("INSERT INTO waiting_mail VALUES (?, ?, ?, ?)", rows)
+            database.commit()
+
+    @property
+    def _mail(self) -> Path:
+        return self.clinic.data / "waiting_mail.sqlite3"
+
+    def _raw(self, name: str) -> "sqlcipher.Connection":
+        store = self.store(name)
+        key = Path(f"{store}.key").read_bytes().hex() + store.read_bytes()[:16].hex()
+        database = sqlcipher.connect(str(store), isolation_level=None)
+        database.execute(f"PRAGMA key = \"x'{key}'\"")
+        return database
 
     def forget_lock(self, name: str) -> None:
         Path(f"{self.store(name)}.lock").unlink()
