@@ -27,9 +27,11 @@ from client_sdk.wire.directory import (
     Relation,
     Status,
 )
+from client_sdk.wire.healing import STORE_COUNTERS, CountersReply
 from client_sdk.wire.ids import DeviceAddress, UserName, user_of
 from client_sdk.wire.limits import MAX_DIRECTORY_BYTES
 from keydir.desk import Desk
+from keydir.errors import RefusedRequestError
 from keydir.ports import Transaction
 from keydir.records import Account, Device, Prekey, PrekeyKind
 from keydir.rules import (
@@ -38,6 +40,7 @@ from keydir.rules import (
     TARGET_LIMIT,
     check_prekey_batch,
     hands_out_one_time,
+    highest_counters,
     low_event_is_due,
     pool_is_low,
     relation,
@@ -79,6 +82,7 @@ class Actions:
             Action.FETCH_DEVICE_LIST: self._fetch_device_list,
             Action.FETCH_BUNDLE: self._fetch_bundle,
             Action.CONTACTS: self._contacts,
+            Action.REPORT_COUNTERS: _report_counters,
         }
 
     def perform(
@@ -89,7 +93,10 @@ class Actions:
         Raises:
             ProtocolError: The body is malformed or breaks a rule; nothing was written.
         """
-        return self._by_number[action](transaction, caller, body)
+        perform = self._by_number.get(action)
+        if perform is None:
+            raise RefusedRequestError("a request for something that this directory does not do")
+        return perform(transaction, caller, body)
 
     def _publish_prekeys(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
         batch = PUBLISH_PREKEYS.decode(body)
@@ -174,6 +181,13 @@ class Actions:
             return False
         transaction.accounts.note_low_event(device.address, now)
         return True
+
+
+def _report_counters(transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
+    reported, address = STORE_COUNTERS.decode(body), caller.device.address
+    before = transaction.counters.find(address)
+    transaction.counters.keep(address, highest_counters(before, reported))
+    return Outcome(Status.OK, encode(CountersReply(before)))
 
 
 def _hand_out(

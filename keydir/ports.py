@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from client_sdk.wire.healing import StoreCounters
 from client_sdk.wire.ids import DeviceAddress, InvitationId, RequestId, UserName
 from keydir.records import (
     Account,
@@ -95,6 +96,18 @@ class Prekeys(Protocol):
         ...
 
 
+class Counters(Protocol):
+    """What devices report of their stores."""
+
+    def find(self, address: DeviceAddress) -> StoreCounters | None:
+        """Return the highest report of a device."""
+        ...
+
+    def keep(self, address: DeviceAddress, counters: StoreCounters) -> None:
+        """Add or replace a device's report."""
+        ...
+
+
 class Answers(Protocol):
     """Replies kept for repetitions of their requests."""
 
@@ -176,6 +189,11 @@ class Transaction(Protocol):
     @property
     def prekeys(self) -> Prekeys:
         """Published prekeys."""
+        ...
+
+    @property
+    def counters(self) -> Counters:
+        """Reports of stores."""
         ...
 
     @property

@@ -14,6 +14,7 @@ from client_sdk.wire.bundle import (
     DeviceList,
 )
 from client_sdk.wire.directory import PublishPrekeys, Relation
+from client_sdk.wire.healing import StoreCounters
 from client_sdk.wire.ids import UserName
 from keydir.errors import RefusedRequestError
 from keydir.policy import Policy
@@ -167,6 +168,17 @@ def check_prekey_batch(batch: PublishPrekeys, now: int) -> None:
         raise RefusedRequestError("a prekey signed too long ago; sign a new one")
     if any(record.signed_at > newest for record in (*standing, *batch.kem_prekeys)):
         raise RefusedRequestError("a prekey signed in the future")
+
+
+def highest_counters(before: StoreCounters | None, reported: StoreCounters) -> StoreCounters:
+    """Return what is kept of a device's reports: a lower one never takes the place of a higher.
+
+    The device judges what it is told was there before: a directory cannot tell a restored
+    backup from a liar, and neither harms anybody but the device itself.
+    """
+    if before is None or reported[:2] > before[:2]:
+        return reported
+    return before
 
 
 def relation(policy: Policy, requester: Account, other: Account | None) -> Relation | None:

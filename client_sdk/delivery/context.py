@@ -10,8 +10,9 @@ from client_sdk.delivery.bell import Bell
 from client_sdk.delivery.directory import DirectoryClient
 from client_sdk.delivery.peers import Peers
 from client_sdk.machine.device import OwnDevice
-from client_sdk.machine.events import Event
+from client_sdk.machine.events import Event, SessionDamaged
 from client_sdk.stores.ports import ClientStore
+from client_sdk.wire.ids import DeviceAddress
 
 MAX_WAITING_EVENTS: Final = 1000
 """Events that nobody has taken; the oldest give way."""
@@ -53,6 +54,8 @@ class Context:
     publish_bell: Bell = field(default_factory=Bell)
     """Rung when envelopes wait to be published."""
     receipts_bell: Bell = field(default_factory=Bell)
+    healing_bell: Bell = field(default_factory=Bell)
+    """Rung when something did not open, or was asked for again."""
     changed_bell: Bell = field(default_factory=Bell)
     """Rung after every change that an app may wait for."""
     clears: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
@@ -63,10 +66,16 @@ class Context:
         self.outbox_bell.ring()
         self.publish_bell.ring()
         self.receipts_bell.ring()
+        self.healing_bell.ring()
         self.changed_bell.ring()
 
 
 def open_context(store: ClientStore, own: OwnDevice) -> Context:
     """Return the context of a device whose store is open."""
     directory = DirectoryClient(store, own)
-    return Context(store, own, directory, Peers(store, own, directory))
+    events = EventQueue()
+
+    def damaged(device: DeviceAddress) -> None:
+        events.emit([SessionDamaged(device)])
+
+    return Context(store, own, directory, Peers(store, own, directory, damaged), events)

@@ -48,6 +48,7 @@ from client_sdk.wire.directory import (
 )
 from client_sdk.wire.encoded_keys import Signature
 from client_sdk.wire.errors import ProtocolError
+from client_sdk.wire.healing import COUNTERS_REPLY, StoreCounters
 from client_sdk.wire.ids import DeviceAddress, RequestId, UserName
 
 REPEAT_SECONDS: Final = 2.0
@@ -128,6 +129,11 @@ class DirectoryClient:
             if not page.more or not page.contacts:
                 return found
         raise RefusedReplyError("more contacts than a device takes; the earlier ones are kept")
+
+    async def report_counters(self, counters: StoreCounters) -> StoreCounters | None:
+        """Report how often the store was opened and written; return what was there before."""
+        reply = await self._ask(Action.REPORT_COUNTERS, encode(counters))
+        return COUNTERS_REPLY.decode(reply.body).before
 
     def receive(self, incoming: Incoming) -> None:
         """Take a message from the reply topic; one that no request waits for is dropped."""

@@ -9,6 +9,8 @@ from typing import Final
 from client_sdk import entropy
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
+from client_sdk.delivery.guard import Guard
+from client_sdk.delivery.healing import Healing
 from client_sdk.delivery.inbox import Inbox
 from client_sdk.delivery.lease import ConnectionLease
 from client_sdk.delivery.outbox import Outbox
@@ -62,6 +64,8 @@ class Engine:
         self._inbox = Inbox(context)
         self._outbox = Outbox(context, pace.resend_seconds)
         self._upkeep = Upkeep(context)
+        self._healing = Healing(context, pace.ask_again_seconds)
+        self.guard = Guard(context, lease)
         self._clearing = False
         self._was_up = False
         self.receipts = Receipts(context)
@@ -84,10 +88,11 @@ class Engine:
         Raises:
             StoreError: Nothing was queued.
         """
-        if self.leading:
+        if self.leading and self.guard.checked:
             await self._outbox.submit(message)
         else:
             await self._context.store.commit(Changes(messages=(message,)))
+            self._context.outbox_bell.ring()
 
     @property
     def clears_done(self) -> bool:
@@ -107,6 +112,7 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
             await self._take_lease()
+            await self.guard.begin()
             group.create_task(self._inbox.gap_loop())
             group.create_task(self._upkeep.expiry_loop())
             await self._keep_connected()
@@ -171,6 +177,7 @@ class Engine:
             )
             self._context.directory.attach(connection)
             self._context.changed_bell.ring()
+            await self.guard.check()
             self._outbox.retry_now()
             for loop in (
                 self._inbox.loop(),
@@ -180,6 +187,8 @@ class Engine:
                 self._clear(connection),
                 self._resync(connection),
                 self.receipts.loop(),
+                self._healing.loop(),
+                self.guard.loop(),
                 self._upkeep.prekey_loop(),
                 self._upkeep.contacts_once(),
                 rotation_loop(self._context),

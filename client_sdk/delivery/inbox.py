@@ -2,22 +2,23 @@
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
-from client_sdk.core.errors import SkippedTooFarError, UnknownSessionError
+from client_sdk.core.errors import DuplicateMessageError
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.drop_log import DropLog
 from client_sdk.delivery.fair_queue import FairQueue
+from client_sdk.delivery.healing import clear_candidates
 from client_sdk.delivery.senders import SenderLookup
+from client_sdk.delivery.unopened import Unopened
 from client_sdk.machine.changes import Changes, PrekeyKind, combine
 from client_sdk.machine.devices import is_withdrawn
 from client_sdk.machine.errors import ReplayedHandshakeError, UnknownDeviceError
-from client_sdk.machine.events import Event
-from client_sdk.machine.prekeys import responder_prekeys
-from client_sdk.machine.receiving import (
+from client_sdk.machine.events import CloneSuspected, Event
+from client_sdk.machine.healing import Verdict, candidate, judge
+from client_sdk.machine.opening import (
     Arrived,
     HandshakeInput,
     Opened,
@@ -25,11 +26,11 @@ from client_sdk.machine.receiving import (
     handshake_wanted,
     open_envelope,
     parse_arrived,
-    plan_give_up,
-    plan_receive,
-    plan_repeat,
+    position_of,
     prekeys_named,
 )
+from client_sdk.machine.prekeys import responder_prekeys
+from client_sdk.machine.receiving import plan_give_up, plan_receive, plan_repeat
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.errors import StaleSnapshotError
@@ -45,9 +46,6 @@ MAX_BATCH: Final = 512
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 """Envelopes in memory that are not decided yet; more of them stay on the broker meanwhile."""
 
-MAX_LEFT_WAITING: Final = 4096
-"""Envelopes that do not open yet and are remembered: they stay on the broker, unopened."""
-
 
 @dataclass(slots=True)
 class _Step:
@@ -59,6 +57,8 @@ class _Step:
     clear: list[InboxTopic] = field(default_factory=list)
     handshakes: set[bytes] = field(default_factory=set)
     prekeys_spent: set[tuple[PrekeyKind, int]] = field(default_factory=set)
+    waiting: list[Arrived] = field(default_factory=list)
+    lost: list[Arrived] = field(default_factory=list)
     progressed: set[DeviceAddress] = field(default_factory=set)
     new: int = 0
 
@@ -73,7 +73,8 @@ class Inbox:
         self._queued_bytes = 0
         self._senders = SenderLookup(context)
         self._drop_log = DropLog()
-        self._left_waiting: OrderedDict[tuple[str, bytes], DeviceAddress] = OrderedDict()
+        self._left_waiting = Unopened()
+        self._lost = Unopened()
         self.accepted = 0
         """Envelopes that brought something new, since the start."""
 
@@ -115,7 +116,10 @@ class Inbox:
     def _by_user(self, batch: list[Incoming]) -> dict[UserName, list[tuple[Arrived, bytes]]]:
         users: dict[UserName, list[tuple[Arrived, bytes]]] = {}
         for incoming in batch:
-            if (incoming.topic, hashlib.sha256(incoming.payload).digest()) in self._left_waiting:
+            digest = hashlib.sha256(incoming.payload).digest()
+            if self._left_waiting.has(incoming.topic, digest) or self._lost.has(
+                incoming.topic, digest
+            ):
                 continue
             try:
                 topic = topics.parse_inbox(incoming.topic)
@@ -150,10 +154,15 @@ class Inbox:
             return
         for topic in step.clear:
             self._clear(topic)
-        self._try_again(step.progressed)
+        self._left_waiting.forget(step.progressed)
+        self._left_waiting.add(step.waiting)
+        self._lost.add(step.lost)
+        clear_candidates(context, step.changes.candidates_gone)
         self.accepted += step.new
         context.events.emit(step.events)
         context.receipts_bell.ring()
+        if step.changes.candidates or step.changes.resends_due:
+            context.healing_bell.ring()
         if step.changes.receipted:
             context.outbox_bell.ring()
         context.changed_bell.ring()
@@ -181,6 +190,9 @@ class Inbox:
             if known is not None and known.digest == arrived.digest:
                 step.changes = combine(step.changes, plan_repeat(step.state, known, now))
                 step.clear.append(arrived.topic)
+            elif known is not None:  # a changed copy of what was opened before
+                self._drop_log.dropped(arrived.topic.sender, "changed_copy")
+                step.clear.append(arrived.topic)
             else:
                 opened.extend(await self._open(step, arrived, payload))
         await self._place(step, opened)
@@ -193,21 +205,35 @@ class Inbox:
             step.state, opened = open_envelope(
                 self._context.own, step.state, arrived, handshake, now_ms()
             )
-        except (UnknownSessionError, SkippedTooFarError):
-            self._leave_waiting(arrived)
-            return []
-        except UnknownDeviceError:
-            if self._senders.look_up(arrived, payload):
-                return []
-            step.clear.append(arrived.topic)
-            return []
         except ProtocolError as error:
-            self._drop_log.dropped(arrived.topic.sender, error.code)
-            step.clear.append(arrived.topic)
+            await self._did_not_open(step, arrived, payload, error)
             return []
         step.handshakes.update(opened.changes.handshakes)
         step.prekeys_spent.update(opened.changes.prekeys_spent)
         return [opened]
+
+    async def _did_not_open(
+        self, step: _Step, arrived: Arrived, payload: bytes, error: ProtocolError
+    ) -> None:
+        """Leave it, look its sender up, ask for it again, or drop it; nobody is answered here."""
+        sender = arrived.topic.sender
+        match judge(step.state, arrived, error):
+            case Verdict.WAIT:
+                step.waiting.append(arrived)
+            case Verdict.LOOK_UP:
+                if not self._senders.look_up(arrived, payload):
+                    step.clear.append(arrived.topic)
+            case Verdict.HEAL:
+                step.lost.append(arrived)
+                row = candidate(arrived, now_ms())
+                step.changes = combine(step.changes, Changes(candidates=(row,)))
+                if isinstance(error, DuplicateMessageError) and await self._context.store.is_used(
+                    sender, position_of(arrived.envelope)
+                ):
+                    step.events.append(CloneSuspected(sender))
+            case Verdict.DROP:
+                self._drop_log.dropped(sender, error.code)
+                step.clear.append(arrived.topic)
 
     async def _handshake(self, step: _Step, arrived: Arrived) -> HandshakeInput | None:
         header = handshake_wanted(step.state, arrived)
@@ -262,17 +288,6 @@ class Inbox:
                     return
                 context.events.emit(events)
         context.changed_bell.ring()
-
-    def _leave_waiting(self, arrived: Arrived) -> None:
-        self._left_waiting[topics.inbox(*arrived.topic), arrived.digest] = arrived.topic.sender
-        if len(self._left_waiting) > MAX_LEFT_WAITING:
-            self._left_waiting.popitem(last=False)
-
-    def _try_again(self, devices: set[DeviceAddress]) -> None:
-        """Decide what was left waiting once more when it comes: an earlier envelope opened."""
-        waiting = self._left_waiting
-        for key in [one for one, sender in waiting.items() if sender in devices]:
-            del waiting[key]
 
     def _clear(self, topic: InboxTopic) -> None:
         self._context.clears.put_nowait(topics.inbox(*topic))

@@ -3,16 +3,19 @@
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from client_sdk import entropy
+from client_sdk.core.errors import StateFormatError
 from client_sdk.core.session import InitiatorKeys
+from client_sdk.core.session_record import SessionRecord
 from client_sdk.core.state_format import parse_record
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.directory import DirectoryClient
-from client_sdk.machine.changes import Changes, combine
+from client_sdk.machine.changes import Changes, SessionRow, combine
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.devices import adopt_device_list
 from client_sdk.machine.sending import (
@@ -26,7 +29,7 @@ from client_sdk.machine.state import PeerState, expired, parse_device_list, sess
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire.bundle import PrekeyBundle, addresses
 from client_sdk.wire.directory import DeviceListReply
-from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName, user_of
 
 MAX_CACHED_PEERS: Final = 1024
 
@@ -43,8 +46,15 @@ class Fetched(NamedTuple):
 class Peers:
     """Loads and commits one user's state; one step at a time for each user."""
 
-    def __init__(self, store: ClientStore, own: OwnDevice, directory: DirectoryClient) -> None:
-        """Start with nothing loaded."""
+    def __init__(
+        self,
+        store: ClientStore,
+        own: OwnDevice,
+        directory: DirectoryClient,
+        damaged: Callable[[DeviceAddress], None] = lambda _: None,
+    ) -> None:
+        """Start with nothing loaded; ``damaged`` is told of sessions that cannot be read."""
+        self._damaged = damaged
         self._store = store
         self._own = own
         self._directory = directory
@@ -66,7 +76,7 @@ class Peers:
             snapshot.revision,
             snapshot.peer,
             parse_device_list(snapshot.peer),
-            {row.device: parse_record(row.record) for row in snapshot.sessions},
+            {row.device: self._parsed(row) for row in snapshot.sessions},
             {(one.device, one.stream_id): one for one in snapshot.streams},
         )
         self._remember(state)
@@ -124,13 +134,41 @@ class Peers:
         for bundle in fetched.bundles:
             if bundle.address not in missing:
                 continue
-            fresh = InitiatorKeys(
-                entropy.draw_x25519(),
-                entropy.encapsulate(bundle.kem_prekey.key),
-                entropy.draw_x25519(),
-            )
-            state = start_session(self._own, state, bundle, fresh, now_ms())
+            state = start_session(self._own, state, bundle, _fresh_session(bundle), now_ms())
         return state
+
+    async def fetch_bundle(self, device: DeviceAddress) -> Fetched:
+        """Fetch what a new session with one device needs; call without its user's lock."""
+        bundle = await self._directory.fetch_bundle(device)
+        state = await self.load(user_of(device))
+        reply = None
+        if bundle.device_list != state.device_list:
+            reply = await self._directory.fetch_device_list(state.user)
+        return Fetched(reply, (bundle,))
+
+    async def with_new_session(self, state: PeerState, fetched: Fetched) -> PeerState:
+        """Return the state with a new session for each bundle; call with the lock held.
+
+        The new sessions are committed with the first message that uses them.
+        """
+        if fetched.reply is not None:
+            state = await self._adopt(state, fetched.reply)
+        for bundle in fetched.bundles:
+            state = start_session(self._own, state, bundle, _fresh_session(bundle), now_ms())
+        return state
+
+    def _parsed(self, row: SessionRow) -> SessionRecord:
+        """Return the sessions of a row; a damaged one counts as none, and heals like a lost one.
+
+        Raises:
+            NewerStateError: A newer version wrote it; it is not damaged.
+        """
+        try:
+            return parse_record(row.record)
+        except StateFormatError:
+            _logger.warning("the stored sessions with %s cannot be read; a new one", row.device)
+            self._damaged(row.device)
+            return SessionRecord()
 
     async def _adopt(self, state: PeerState, reply: DeviceListReply) -> PeerState:
         adopted, changes = adopt_device_list(state, reply)
@@ -141,6 +179,14 @@ class Peers:
         self._cache.move_to_end(state.user)
         if len(self._cache) > MAX_CACHED_PEERS:
             self._cache.popitem(last=False)
+
+
+def _fresh_session(bundle: PrekeyBundle) -> InitiatorKeys:
+    return InitiatorKeys(
+        entropy.draw_x25519(),
+        entropy.encapsulate(bundle.kem_prekey.key),
+        entropy.draw_x25519(),
+    )
 
 
 def fresh_envelopes(state: PeerState) -> FreshEnvelopes:

@@ -58,6 +58,7 @@ class Running:
 
     async def _settle(self) -> None:
         await self.engine.receipts.flush()
+        await self.engine.guard.report()
         while self.engine.connected and not self._task.done():
             ticket = self._context.changed_bell.ticket()
             if self.engine.clears_done and not await self.engine.anything_due():

@@ -11,7 +11,7 @@ from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.machine.errors import IdentityChangedError
 from client_sdk.machine.events import IdentityChanged
-from client_sdk.machine.receiving import Arrived
+from client_sdk.machine.opening import Arrived
 from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.wire.errors import OperationalError, ProtocolError
 from client_sdk.wire.ids import UserName, user_of

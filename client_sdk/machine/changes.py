@@ -113,6 +113,8 @@ class OutboxEnvelope(NamedTuple):
     payload: bytes
     created_at: int
     attempts: int = 0
+    identity_key: bytes = b""
+    """Of the device that it was encrypted for: it is encrypted again for nobody else."""
 
     def __repr__(self) -> str:
         """Name ids and the size."""
@@ -135,6 +137,47 @@ class OpenedEnvelope(NamedTuple):
     digest: bytes
     message_id: MessageId | None
     opened_at: int
+    position: bytes | None = None
+    """Names session, chain and number, 8 bytes: a second envelope there comes from a copy."""
+
+
+class Candidate(NamedTuple):
+    """An envelope of an accepted contact that did not open and is asked for again."""
+
+    sender: DeviceAddress
+    envelope_id: EnvelopeId
+    digest: bytes
+    """The first 8 bytes of its SHA-256."""
+    session_tag: bytes
+    seen_at: int
+    asked_at: int | None = None
+
+
+class ResendDue(NamedTuple):
+    """An envelope that its recipient could not open and asked for again."""
+
+    device: DeviceAddress
+    envelope_id: EnvelopeId
+    digest: bytes
+    due_since: int
+
+
+class PaceKind(StrEnum):
+    """What is bounded for each peer device: asking, and answering."""
+
+    ASK = "ask"
+    ANSWER = "answer"
+
+
+class HealingPace(NamedTuple):
+    """How much healing one window of time has seen with one peer device; times in ms."""
+
+    device: DeviceAddress
+    kind: PaceKind
+    began_at: int
+    length: int
+    requests: int = 0
+    sessions: int = 0
 
 
 class ReceiptDue(NamedTuple):
@@ -201,6 +244,12 @@ class Changes:
     envelopes: tuple[OutboxEnvelope, ...] = ()
     envelopes_gone: tuple[EnvelopeId, ...] = ()
     opened: tuple[OpenedEnvelope, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    candidates_gone: tuple[tuple[DeviceAddress, EnvelopeId], ...] = ()
+    ask_again: tuple[DeviceAddress, ...] = ()
+    resends_due: tuple[ResendDue, ...] = ()
+    resends_done: tuple[tuple[DeviceAddress, EnvelopeId], ...] = ()
+    paces: tuple[HealingPace, ...] = ()
     receipts_due: tuple[ReceiptDue, ...] = ()
     receipts_sent: tuple[ReceiptDue, ...] = ()
     receipted: tuple[Receipted, ...] = ()

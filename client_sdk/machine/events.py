@@ -1,5 +1,6 @@
 """What an app is told beside its messages; every event is a small frozen record."""
 
+from enum import StrEnum
 from typing import NamedTuple
 
 from client_sdk.wire.ids import DeviceAddress, MessageId, UserName
@@ -92,6 +93,50 @@ class RecipientInactive(NamedTuple):
     user: UserName
 
 
+class CloneSuspected(NamedTuple):
+    """A device of a contact sent two different envelopes in one place of a session.
+
+    Two copies of its store are in use, or somebody on the way made one up. What did not open is
+    asked for again in a new session.
+    """
+
+    device: DeviceAddress
+
+
+class SessionRenewed(NamedTuple):
+    """What was sent could not be opened on one side, and a new session took its place.
+
+    Messages without a receipt are sent again in it; nothing has to be done.
+    """
+
+    device: DeviceAddress
+
+
+class SessionDamaged(NamedTuple):
+    """The stored sessions with a device cannot be read; a new one takes their place."""
+
+    device: DeviceAddress
+
+
+class RollbackSource(StrEnum):
+    """What noticed that a store is older than it was."""
+
+    FILE = "file"
+    """The file beside the store."""
+    DIRECTORY = "directory"
+    """The counters that the key directory keeps."""
+
+
+class StoreRolledBack(NamedTuple):
+    """This store is a copy: restored from a backup, or another copy of it is in use.
+
+    All sessions were put away before anything was sent; contacts send again what this copy
+    cannot open. Messages received after the backup was made are not in this store.
+    """
+
+    noticed_by: RollbackSource
+
+
 class LoginInUse(NamedTuple):
     """Another program connects with this device's login; ours waits longer before each try."""
 
@@ -114,6 +159,10 @@ Event = (
     | ContactRequest
     | IdentityChanged
     | RecipientInactive
+    | CloneSuspected
+    | SessionRenewed
+    | SessionDamaged
+    | StoreRolledBack
     | LoginInUse
     | LoginRefused
 )

@@ -1,167 +1,32 @@
-"""From an envelope to what it changes: open, then place; a failure changes nothing."""
+"""From an opened envelope to what it changes."""
 
-import hashlib
-from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from dataclasses import replace
+from typing import Final
 
-from client_sdk.core.errors import UnknownSessionError
-from client_sdk.core.pqxdh import ResponderPrekeys
-from client_sdk.core.session import (
-    Session,
-    accept_session,
-    decrypt,
-    handshake_of,
-    session_tag_of,
-)
-from client_sdk.core.session_record import (
-    SessionRecord,
-    add_archived,
-    crossing,
-    find,
-    promote,
-    update,
-)
 from client_sdk.machine.changes import (
     Changes,
     Message,
     MessageState,
     OpenedEnvelope,
-    PrekeyKind,
     ReceiptDue,
     Receipted,
+    ResendDue,
     StateChange,
     StreamPosition,
 )
-from client_sdk.machine.device import OwnDevice
-from client_sdk.machine.errors import UnknownDeviceError
-from client_sdk.machine.events import ContactRequest, Delivered, Event, Read
-from client_sdk.machine.state import PeerState, based_on, remote_device
-from client_sdk.machine.streams import Release, arrive, give_up, make_room, newest_sequence
-from client_sdk.wire.content import (
-    CONTENT,
-    RECEIPT_BODY,
-    Content,
-    ContentKind,
-    decode_message_body,
-    unpad,
-)
-from client_sdk.wire.envelope import ENVELOPE, Envelope, HandshakeHeader, PrekeyHeader
+from client_sdk.machine.events import ContactRequest, Delivered, Event, Read, SessionRenewed
+from client_sdk.machine.opening import Opened, position_of
+from client_sdk.machine.state import PeerState, based_on
+from client_sdk.machine.streams import Release, arrive, give_up, make_room
+from client_sdk.wire.content import RECEIPT_BODY, ContentKind, decode_message_body
 from client_sdk.wire.errors import MalformedError
-from client_sdk.wire.ids import DeviceAddress, MessageId
+from client_sdk.wire.healing import RESEND_REQUEST, RESENT
+from client_sdk.wire.ids import MessageId
 from client_sdk.wire.limits import MAX_COUNTER
-from client_sdk.wire.topics import InboxTopic
 
 MIN_SEQUENCE: Final = 1
 MAX_SEQUENCE: Final = MAX_COUNTER - 1
 """The number after the last one still has to fit into a store's integer."""
-
-
-class Arrived(NamedTuple):
-    """An envelope from one's own inbox; nothing of it is authenticated yet."""
-
-    topic: InboxTopic
-    envelope: Envelope
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakeInput:
-    """What accepting a new session takes from the store."""
-
-    header: PrekeyHeader
-    prekeys: ResponderPrekeys = field(repr=False)
-    spent: tuple[tuple[PrekeyKind, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An envelope that was authenticated and opened; not decided yet."""
-
-    arrived: Arrived
-    content: Content
-    changes: Changes
-    """Prekeys spent and the handshake's digest, where a session began with it."""
-
-
-def parse_arrived(topic: InboxTopic, payload: bytes) -> Arrived:
-    """Return the envelope that ``payload`` is; raises ProtocolError where it is none."""
-    return Arrived(topic, ENVELOPE.decode(payload), hashlib.sha256(payload).digest())
-
-
-def handshake_wanted(state: PeerState, arrived: Arrived) -> PrekeyHeader | None:
-    """Return the handshake to accept before ``arrived`` opens; None where its session is known.
-
-    Raises:
-        UnknownSessionError: Its session is unknown and no handshake comes with it.
-        MalformedError: Its header cannot be read.
-    """
-    record = state.sessions.get(arrived.topic.sender, SessionRecord())
-    if find(record, session_tag_of(arrived.envelope)) is not None:
-        return None
-    header = handshake_of(arrived.envelope)
-    if header is None:
-        raise UnknownSessionError("no session with the sender fits this envelope")
-    return header
-
-
-def handshake_digest(handshake: HandshakeHeader) -> bytes:
-    """Return what the replay cache keeps of a handshake: SHA-256(EK ‖ KEM ciphertext)."""
-    return hashlib.sha256(handshake.ephemeral_key + handshake.kem_ciphertext).digest()
-
-
-def prekeys_named(handshake: HandshakeHeader) -> tuple[tuple[PrekeyKind, int], ...]:
-    """Return the private prekeys that a handshake may need, the KEM prekey of either kind."""
-    named = [
-        (PrekeyKind.SIGNED, handshake.signed_prekey_id),
-        (PrekeyKind.KEM_ONE_TIME, handshake.kem_prekey_id),
-        (PrekeyKind.KEM_LAST_RESORT, handshake.kem_prekey_id),
-    ]
-    if handshake.one_time_prekey_id is not None:
-        named.append((PrekeyKind.ONE_TIME, handshake.one_time_prekey_id))
-    return tuple(named)
-
-
-def open_envelope(
-    own: OwnDevice, state: PeerState, arrived: Arrived, handshake: HandshakeInput | None, now: int
-) -> tuple[PeerState, Opened]:
-    """Authenticate and open one envelope.
-
-    Args:
-        own: This device.
-        state: The sending user.
-        arrived: The envelope.
-        handshake: Private prekeys, where ``handshake_wanted`` named a handshake.
-        now: ms since 1970.
-
-    Raises:
-        ProtocolError: It does not open; ``state`` stands as it was.
-    """
-    sender = arrived.topic.sender
-    record = state.sessions.get(sender, SessionRecord())
-    if handshake is None:
-        known = find(record, session_tag_of(arrived.envelope))
-        if known is None:
-            raise UnknownSessionError("no session with the sender fits this envelope")
-        session, padded = decrypt(known, arrived.topic.envelope_id, arrived.envelope)
-        content = _content(padded)
-        moved = update(record, session)
-        return _with_record(state, sender, moved), Opened(arrived, content, Changes())
-    remote = remote_device(state, sender)
-    if remote is None:
-        raise UnknownDeviceError("the sending device is not in its user's device list")
-    begun = accept_session(own.local, remote, handshake.prekeys, handshake.header)
-    session, padded = decrypt(begun, arrived.topic.envelope_id, arrived.envelope)
-    content = _content(padded)
-    moved = (
-        promote(record, session, now)
-        if _becomes_current(state, record, session, content, sender)
-        else add_archived(record, session, now)
-    )
-    changes = Changes(
-        prekeys_spent=handshake.spent,
-        handshakes=(handshake_digest(handshake.header.handshake),),
-    )
-    return _with_record(state, sender, moved), Opened(arrived, content, changes)
 
 
 def plan_receive(
@@ -181,10 +46,16 @@ def plan_receive(
     Raises:
         ProtocolError: The content is not what its kind says; nothing may be committed.
     """
-    content = opened.content
-    if content.kind == ContentKind.MESSAGE:
+    kind = opened.content.kind
+    if kind == ContentKind.MESSAGE:
         return _receive_message(state, opened, now, known=known)
-    return _receive_receipt(state, opened, now)
+    if kind in {ContentKind.DELIVERED, ContentKind.READ}:
+        return _receive_receipt(state, opened, now)
+    if kind == ContentKind.RESEND_REQUEST:
+        return _receive_resend_request(state, opened, now)
+    if kind == ContentKind.RESENT:
+        return _receive_resent(state, opened, now)
+    raise MalformedError("a content of a kind that is not known here")
 
 
 def plan_repeat(state: PeerState, before: OpenedEnvelope, now: int) -> Changes:
@@ -278,6 +149,38 @@ def _receive_receipt(
     return state, changes, tuple(kind(one, sender) for one in ids)
 
 
+def _receive_resend_request(
+    state: PeerState, opened: Opened, now: int
+) -> tuple[PeerState, Changes, tuple[Event, ...]]:
+    sender = opened.arrived.topic.sender
+    asked = RESEND_REQUEST.decode(opened.content.body)
+    changes = replace(
+        opened.changes,
+        based_on=based_on(state),
+        opened=(_opened_row(opened, None, now),),
+        resends_due=tuple(
+            ResendDue(sender, one.envelope_id, one.digest, now) for one in asked.envelopes
+        ),
+        # What was asked before in a session that the peer has lost did not arrive.
+        ask_again=(sender,),
+    )
+    return state, changes, (SessionRenewed(sender),)
+
+
+def _receive_resent(
+    state: PeerState, opened: Opened, now: int
+) -> tuple[PeerState, Changes, tuple[Event, ...]]:
+    sender = opened.arrived.topic.sender
+    settled = RESENT.decode(opened.content.body).envelope_ids
+    changes = replace(
+        opened.changes,
+        based_on=based_on(state),
+        opened=(_opened_row(opened, None, now),),
+        candidates_gone=tuple((sender, one) for one in settled),
+    )
+    return state, changes, ()
+
+
 def _released(
     state: PeerState, release: Release, expired: MessageId | None
 ) -> tuple[StateChange, ...]:
@@ -295,38 +198,14 @@ def _released(
 
 def _opened_row(opened: Opened, message_id: MessageId | None, now: int) -> OpenedEnvelope:
     topic = opened.arrived.topic
-    return OpenedEnvelope(topic.sender, topic.envelope_id, opened.arrived.digest, message_id, now)
-
-
-def _becomes_current(
-    state: PeerState,
-    record: SessionRecord,
-    session: Session,
-    content: Content,
-    sender: DeviceAddress,
-) -> bool:
-    """Tell whether a session that the peer began is the one to send in from now on.
-
-    It is where the peer began it after all that is known of it. A first message that crossed
-    one's own comes late at times, even behind an answer to one's own: then the smaller id wins,
-    as at the peer.
-    """
-    current = record.current
-    if current is None:
-        return True
-    written = [one for one in state.streams.values() if one.device == sender]
-    if not current.acknowledged or not written:
-        return crossing(current, session)
-    newest = (newest_sequence(one) for one in written if one.stream_id == content.stream_id)
-    return all(content.sequence > one for one in newest)
-
-
-def _content(padded: bytes) -> Content:
-    return CONTENT.decode(unpad(padded))
-
-
-def _with_record(state: PeerState, device: DeviceAddress, record: SessionRecord) -> PeerState:
-    return replace(state, sessions={**state.sessions, device: record})
+    return OpenedEnvelope(
+        topic.sender,
+        topic.envelope_id,
+        opened.arrived.digest,
+        message_id,
+        now,
+        position_of(opened.arrived.envelope),
+    )
 
 
 def _with_streams(state: PeerState, *positions: StreamPosition) -> PeerState:

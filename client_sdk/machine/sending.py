@@ -116,26 +116,31 @@ def plan_message(
     """
     sequence = state.peer.next_sequence
     stream_id = own.record.stream_id
-    body = MessageBody(
-        message.text, message.data, message.content_type, message.reply_to, message.expires_at
-    )
-    content = Content(
-        message_id=message.message_id,
-        stream_id=stream_id,
-        sequence=sequence,
-        last_seen=_last_seen(state),
-        sent_at=message.sent_at,
-        kind=ContentKind.MESSAGE,
-        body=encode_message_body(body),
-        sender_list=own.mark,
-        recipient_list=_recipient_mark(state),
-    )
+    content = message_content(own, state, message._replace(stream_id=stream_id, sequence=sequence))
     sealed, envelopes = _seal(state, content, fresh, message.message_id, now)
     moved = replace(sealed, peer=sealed.peer._replace(next_sequence=sequence + 1))
     return moved, Changes(
         based_on=based_on(state),
         planned=(Planned(message.message_id, stream_id, sequence),),
         envelopes=envelopes,
+    )
+
+
+def message_content(own: OwnDevice, state: PeerState, message: Message) -> Content:
+    """Return what is sealed of a message that has its place in a stream."""
+    body = MessageBody(
+        message.text, message.data, message.content_type, message.reply_to, message.expires_at
+    )
+    return Content(
+        message_id=message.message_id,
+        stream_id=NO_STREAM if message.stream_id is None else message.stream_id,
+        sequence=message.sequence,
+        last_seen=_last_seen(state),
+        sent_at=message.sent_at,
+        kind=ContentKind.MESSAGE,
+        body=encode_message_body(body),
+        sender_list=own.mark,
+        recipient_list=recipient_mark(state),
     )
 
 
@@ -168,7 +173,7 @@ def plan_receipts(
         kind=ContentKind.READ if chosen[0].read else ContentKind.DELIVERED,
         body=encode(ReceiptBody(tuple(one.message_id for one in chosen))),
         sender_list=own.mark,
-        recipient_list=_recipient_mark(state),
+        recipient_list=recipient_mark(state),
     )
     sealed, envelopes = _seal(state, content, fresh.envelopes, None, now)
     return sealed, Changes(based_on=based_on(state), envelopes=envelopes, receipts_sent=chosen)
@@ -192,9 +197,25 @@ def _seal(
         session, payload = encrypt(record.current, one.envelope_id, padded, one.keys)
         sessions[device] = update(record, session)
         envelopes.append(
-            OutboxEnvelope(one.envelope_id, device, state.user, message_id, payload, now)
+            outbox_envelope(state, device, (one.envelope_id, payload), message_id, now)
         )
     return replace(state, sessions=sessions), tuple(envelopes)
+
+
+def outbox_envelope(
+    state: PeerState,
+    device: DeviceAddress,
+    sealed: tuple[EnvelopeId, bytes],
+    message_id: MessageId | None,
+    now: int,
+) -> OutboxEnvelope:
+    """Return the row of a sealed envelope for ``device``, with the key that it was made for."""
+    remote = remote_device(state, device)
+    identity_key = b"" if remote is None else remote.identity_key
+    envelope_id, payload = sealed
+    return OutboxEnvelope(
+        envelope_id, device, state.user, message_id, payload, now, identity_key=identity_key
+    )
 
 
 def _current(state: PeerState, device: DeviceAddress) -> Session | None:
@@ -217,7 +238,8 @@ def _last_seen(state: PeerState) -> tuple[SeenStream, ...]:
     return tuple(sorted(seen))[:MAX_LAST_SEEN]
 
 
-def _recipient_mark(state: PeerState) -> ListMark:
+def recipient_mark(state: PeerState) -> ListMark:
+    """Return the recipient's device list as it is known here."""
     if state.device_list is None:
         raise NoSessionError("no device list of the recipient is known yet")
     return list_mark(state.device_list)

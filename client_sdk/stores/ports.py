@@ -15,6 +15,7 @@ from client_sdk.machine.changes import (
     SessionRow,
     StreamPosition,
 )
+from client_sdk.stores.healing_port import HealingStore
 from client_sdk.wire.directory import Contact, Relation
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
 
@@ -67,7 +68,7 @@ class PublishedMark(NamedTuple):
     next_at: int
 
 
-class ClientStore(Protocol):
+class ClientStore(HealingStore, Protocol):
     """Durable state of one device."""
 
     async def commit(self, changes: Changes, *, relaxed: bool = False) -> None:

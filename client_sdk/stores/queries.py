@@ -16,6 +16,7 @@ from client_sdk.machine.changes import (
     StreamPosition,
 )
 from client_sdk.stores import rows
+from client_sdk.stores.healing_rows import HealingQueries
 from client_sdk.stores.ports import (
     Backlog,
     Counts,
@@ -33,7 +34,7 @@ Result = TypeVar("Result")
 Row = rows.Row
 
 
-class StoreQueries:
+class StoreQueries(HealingQueries):
     """All of ``ClientStore`` in SQL; what the file is and who may read it is decided elsewhere."""
 
     def __init__(self, worker: DatabaseWorker) -> None:
@@ -117,7 +118,7 @@ class StoreQueries:
     ) -> dict[tuple[DeviceAddress, EnvelopeId], OpenedEnvelope]:
         """Return which of these envelopes were opened before."""
         found = await self._each(
-            "SELECT sender, envelope_id, digest, message_id, opened_at FROM opened"
+            "SELECT sender, envelope_id, digest, message_id, opened_at, position FROM opened"
             " WHERE sender = ? AND envelope_id = ?",
             keys,
         )

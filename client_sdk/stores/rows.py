@@ -14,6 +14,7 @@ from client_sdk.machine.changes import (
     StreamPosition,
     UserRevision,
 )
+from client_sdk.stores import healing_rows
 from client_sdk.stores.errors import StaleSnapshotError, StoreCorruptError
 from client_sdk.stores.worker import Database
 from client_sdk.wire.codec import Codec, encode
@@ -26,7 +27,9 @@ MESSAGE_COLUMNS: Final = (
     "message_id, conversation, sender, sender_device, outgoing, state, sent_at, text, data,"
     " content_type, reply_to, expires_at, stream_id, sequence, received_at, after_gap"
 )
-OUTBOX_COLUMNS: Final = "envelope_id, recipient, user, message_id, payload, created_at, attempts"
+OUTBOX_COLUMNS: Final = (
+    "envelope_id, recipient, user, message_id, payload, created_at, attempts, identity_key"
+)
 PEER_COLUMNS: Final = (
     "user, account_key, device_list, relation, role, name, accepted, blocked, next_sequence"
 )
@@ -96,6 +99,7 @@ def apply(database: Database, changes: Changes) -> None:
     _write_messages(database, changes)
     _write_outbox(database, changes)
     _write_prekeys(database, changes)
+    healing_rows.apply(database, changes)
 
 
 def _advance(database: Database, entry: UserRevision) -> None:
@@ -210,7 +214,7 @@ def _write_outbox(database: Database, changes: Changes) -> None:
     _write_all(
         database,
         f"INSERT INTO outbox ({OUTBOX_COLUMNS}, size, next_at)"  # noqa: S608 - constants
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [(*envelope, len(envelope.payload), envelope.created_at) for envelope in changes.envelopes],
     )
     _write_all(
@@ -223,7 +227,7 @@ def _write_outbox(database: Database, changes: Changes) -> None:
         "DELETE FROM outbox WHERE message_id = ? AND recipient = ?",
         [(receipt.message_id, receipt.device) for receipt in changes.receipted],
     )
-    _write_all(database, "INSERT OR REPLACE INTO opened VALUES (?, ?, ?, ?, ?)", changes.opened)
+    _write_all(database, "INSERT OR REPLACE INTO opened VALUES (?, ?, ?, ?, ?, ?)", changes.opened)
     _write_all(
         database,
         "INSERT OR IGNORE INTO receipts_due (user, message_id, read, due_since)"

@@ -66,6 +66,25 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) WITHOUT ROWID;
     """,
     "ALTER TABLE streams ADD COLUMN used_at INTEGER NOT NULL DEFAULT 0",
+    """
+    ALTER TABLE opened ADD COLUMN position BLOB;
+    CREATE INDEX opened_at_position ON opened (sender, position) WHERE position IS NOT NULL;
+    ALTER TABLE outbox ADD COLUMN identity_key BLOB NOT NULL DEFAULT x'';
+    CREATE TABLE candidates (
+        sender TEXT NOT NULL, envelope_id TEXT NOT NULL, digest BLOB NOT NULL,
+        session_tag BLOB NOT NULL, seen_at INTEGER NOT NULL, asked_at INTEGER,
+        PRIMARY KEY (sender, envelope_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE resends_due (
+        device TEXT NOT NULL, envelope_id TEXT NOT NULL, digest BLOB NOT NULL,
+        due_since INTEGER NOT NULL, PRIMARY KEY (device, envelope_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE paces (
+        device TEXT NOT NULL, kind TEXT NOT NULL, began_at INTEGER NOT NULL,
+        length INTEGER NOT NULL, requests INTEGER NOT NULL, sessions INTEGER NOT NULL,
+        PRIMARY KEY (device, kind)
+    ) WITHOUT ROWID;
+    """,
 )
 """One script a version: script n takes a store from version n - 1 to n."""
 

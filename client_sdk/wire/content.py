@@ -34,6 +34,10 @@ class ContentKind(IntEnum):
     MESSAGE = 1
     DELIVERED = 2
     READ = 3
+    RESEND_REQUEST = 8
+    """Names envelopes that did not open; see ``wire.healing``."""
+    RESENT = 9
+    """Answers a resend request."""
 
 
 # The last part is 1 to MAX_DEVICE_NUMBER, spelt out so that one pattern is the whole check.
@@ -71,7 +75,7 @@ class Content(NamedTuple):
     sequence: Counter
     last_seen: Annotated[tuple[SeenStream, ...], Field(max_length=MAX_LAST_SEEN)]
     sent_at: Counter
-    kind: Annotated[int, Field(ge=ContentKind.MESSAGE, le=ContentKind.READ)]
+    kind: Annotated[int, Field(ge=ContentKind.MESSAGE, le=ContentKind.RESENT)]
     body: Annotated[bytes, Field(max_length=MAX_PADDED_CONTENT_BYTES)]
     sender_list: ListMark
     recipient_list: ListMark

@@ -57,6 +57,8 @@ class Action(IntEnum):
     """``FetchBundle`` → ``PrekeyBundle`` (wire.bundle)."""
     CONTACTS = 4
     """``FetchContacts`` → ``ContactsReply``."""
+    REPORT_COUNTERS = 16
+    """``StoreCounters`` → ``CountersReply`` (wire.healing)."""
 
 
 class Status(StrEnum):
@@ -107,7 +109,7 @@ class SignedRequest(NamedTuple):
     request_id: RequestIdField
     counter: Counter
     nonce: NonceField
-    action: Annotated[int, Field(ge=Action.PUBLISH_PREKEYS, le=Action.CONTACTS)]
+    action: Annotated[int, Field(ge=Action.PUBLISH_PREKEYS, le=Action.REPORT_COUNTERS)]
     body: Body
     signature: SignatureIn
 

@@ -37,6 +37,9 @@ MAX_DISPLAY_NAME_CHARACTERS: Final = 64
 MAX_RECEIPT_IDS: Final = 100
 """Message ids in one receipt."""
 
+MAX_RESEND_IDS: Final = 100
+"""Envelopes that one resend request names."""
+
 MAX_LAST_SEEN: Final = 32
 """Streams of others named in one content."""
 

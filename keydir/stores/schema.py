@@ -113,3 +113,14 @@ ANSWERS: Final = Table(
     Column("reply", LargeBinary, nullable=False),
     Column("answered_at", BigInteger, nullable=False, index=True),
 )
+
+STORE_COUNTERS: Final = Table(
+    "store_counters",
+    METADATA,
+    Column("address", String(36), ForeignKey("devices.address"), primary_key=True),
+    Column("opens", BigInteger, nullable=False),
+    Column("commits", BigInteger, nullable=False),
+    Column("open_id", LargeBinary(16), nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How often each device's store was opened and written: a lower report is a restored copy."""

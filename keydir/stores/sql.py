@@ -15,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from keydir.errors import DirectoryStoreError
 from keydir.stores.accounts import SqlAccounts
+from keydir.stores.counters import SqlCounters
 from keydir.stores.invitations import SqlAnswers, SqlInvitations, SqlLogins, SqlSettings
 from keydir.stores.migrate import migrate
 from keydir.stores.prekeys import SqlPrekeys
@@ -47,6 +48,11 @@ class SqlTransaction:
     def prekeys(self) -> SqlPrekeys:
         """Published prekeys."""
         return SqlPrekeys(self.connection)
+
+    @cached_property
+    def counters(self) -> SqlCounters:
+        """Reports of stores."""
+        return SqlCounters(self.connection)
 
     @cached_property
     def answers(self) -> SqlAnswers:

@@ -30,6 +30,7 @@ from client_sdk.wire.directory import (
 )
 from client_sdk.wire.encoded_keys import Signature
 from client_sdk.wire.errors import ProtocolError
+from client_sdk.wire.healing import STORE_COUNTERS, CountersReply, StoreCounters
 from client_sdk.wire.ids import DeviceAddress, UserName, user_of
 from tests.unit.machine.machine_parties import DIRECTORY_KEYS, NOW
 
@@ -53,6 +54,7 @@ class SmallDirectory:
     relation: Relation = Relation.CONTACT
     refused: set[UserName] = field(default_factory=set)
     unlisted: set[UserName] = field(default_factory=set)
+    counters: dict[DeviceAddress, StoreCounters] = field(default_factory=dict)
     silent: bool = False
     statuses: list[tuple[Status, bytes]] = field(default_factory=list)
     requests: list[SignedRequest] = field(default_factory=list)
@@ -88,6 +90,11 @@ class SmallDirectory:
     def act(self, request: SignedRequest) -> tuple[Status, bytes]:
         if request.action == Action.PUBLISH_PREKEYS:
             return Status.OK, self.publish(request)
+        if request.action == Action.REPORT_COUNTERS:
+            before = self.counters.get(request.device)
+            reported = STORE_COUNTERS.decode(request.body)
+            self.counters[request.device] = max(before or reported, reported)
+            return Status.OK, encode(CountersReply(before))
         if request.action == Action.CONTACTS:
             users = sorted({user_of(one) for one in self.devices} - self.unlisted)
             contacts = tuple(Contact(one, "", "") for one in users)
@@ -101,6 +108,8 @@ class SmallDirectory:
         if user in self.refused or address not in self.devices:
             return Status.NOT_CONTACT, b""
         if request.action == Action.FETCH_BUNDLE:
+            if self.devices[address].signed is None:
+                return Status.UNAVAILABLE, b""
             return Status.OK, encode(self.bundle(address))
         device_list = self.devices[address].device_list
         return Status.OK, encode(DeviceListReply(device_list, self.relation, "", ""))

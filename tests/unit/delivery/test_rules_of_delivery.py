@@ -21,7 +21,7 @@ from client_sdk.machine import sending as sending_module
 from client_sdk.machine.changes import MessageState, OutboxEnvelope
 from client_sdk.machine.devices import adopt_device_list, is_withdrawn
 from client_sdk.machine.events import ContactRequest, Delivered, Failed, Gap
-from client_sdk.machine.receiving import Arrived, handshake_wanted
+from client_sdk.machine.opening import Arrived, handshake_wanted
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.errors import StorageFullError
 from client_sdk.transport.ports import Incoming
@@ -216,7 +216,7 @@ async def test_two_sessions_from_one_bundle_in_one_batch_do_not_spin(room: Room)
     assert handshake_wanted(empty_state(ALICE), arrived) is not None
     for one in posts:
         room.post(alice, one)
-    await room.until(lambda: room.waiting() == [])
+    await room.until(lambda: len(room.waiting()) == 1)  # the other one is asked for again
     taken = await room.bob.take(1)
     assert taken == ["session 0"]
     room.post(alice, room.envelope(alice, "lost for this receiver: its session was refused"))

@@ -21,18 +21,17 @@ from client_sdk.machine.device import DeviceRecord, FreshDevice, OwnDevice, load
 from client_sdk.machine.devices import adopt_device_list
 from client_sdk.machine.errors import ReplayedHandshakeError
 from client_sdk.machine.events import Event
-from client_sdk.machine.prekeys import kem_row, responder_prekeys, upload, x25519_row
-from client_sdk.machine.receiving import (
+from client_sdk.machine.opening import (
     Arrived,
     HandshakeInput,
     handshake_digest,
     handshake_wanted,
     open_envelope,
     parse_arrived,
-    plan_receive,
-    plan_repeat,
     prekeys_named,
 )
+from client_sdk.machine.prekeys import kem_row, responder_prekeys, upload, x25519_row
+from client_sdk.machine.receiving import plan_receive, plan_repeat
 from client_sdk.machine.sending import (
     FreshEnvelope,
     FreshEnvelopes,

@@ -26,7 +26,8 @@ from client_sdk.machine.errors import (
     UnknownDeviceError,
 )
 from client_sdk.machine.events import ContactRequest, Delivered, Gap, Read
-from client_sdk.machine.receiving import MAX_SEQUENCE, open_envelope, plan_give_up, plan_receive
+from client_sdk.machine.opening import open_envelope
+from client_sdk.machine.receiving import MAX_SEQUENCE, plan_give_up, plan_receive
 from client_sdk.machine.sending import (
     FreshReceipt,
     fresh_keys_wanted,

@@ -13,6 +13,7 @@ from sqlcipher3 import dbapi2 as sqlcipher
 from client_sdk.machine.changes import (
     Changes,
     MessageState,
+    PaceKind,
     PrekeyKind,
     PrekeyRow,
     SessionRow,
@@ -34,7 +35,7 @@ from client_sdk.stores.rows import LAST_SHOWN, NEXT_HANDOVER
 from client_sdk.stores.schema import MIGRATIONS, SCHEMA_VERSION
 from client_sdk.stores.sqlite import SqliteStore, key_file, remove_store, store_exists
 from client_sdk.stores.worker import Database, store_error
-from client_sdk.wire.ids import DeviceAddress, UserName
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
 from tests.contract.test_client_store import incoming, outgoing
 
 PASSPHRASE = "correct horse battery staple"
@@ -238,9 +239,36 @@ async def test_a_migration_that_fails_leaves_the_version_as_it_was(path: Path) -
     database.close()
 
 
+def without_healing(database: Database) -> None:
+    """Take back what version 3 added."""
+    database.execute("DROP INDEX opened_at_position")
+    database.execute("ALTER TABLE opened DROP COLUMN position")
+    database.execute("ALTER TABLE outbox DROP COLUMN identity_key")
+    for table in ("candidates", "resends_due", "paces"):
+        database.execute(f"DROP TABLE {table}")
+
+
+async def test_a_store_of_version_2_gets_the_tables_of_healing(path: Path) -> None:
+    await make(path)
+    database = raw(path)
+    without_healing(database)
+    database.execute("INSERT INTO opened VALUES ('bob-1', 'e', x'01', NULL, 5)")
+    database.execute("PRAGMA user_version = 2")
+    database.close()
+    store = SqliteStore.open(path, PASSPHRASE)
+    bob, envelope = DeviceAddress("bob-1"), EnvelopeId("e")
+    (found,) = (await store.find_opened([(bob, envelope)])).values()
+    assert (found.opened_at, found.position) == (5, None)
+    assert await store.candidates_to_ask(9) == []
+    assert await store.resends_due(9) == []
+    assert await store.pace(bob, PaceKind.ASK) is None
+    await store.close()
+
+
 async def test_a_store_of_version_1_keeps_its_streams(path: Path) -> None:
     await make(path)
     database = raw(path)
+    without_healing(database)
     database.execute("ALTER TABLE streams DROP COLUMN used_at")
     database.execute("INSERT INTO streams VALUES ('bob-1', x'01', 'bob', 7, NULL, x'9190')")
     database.execute("PRAGMA user_version = 1")

@@ -82,10 +82,22 @@ from client_sdk.wire.envelope import (
     PrekeyHeader,
     RatchetHeader,
 )
+from client_sdk.wire.healing import (
+    COUNTERS_REPLY,
+    RESEND_REQUEST,
+    RESENT,
+    STORE_COUNTERS,
+    CountersReply,
+    LostEnvelope,
+    ResendRequest,
+    Resent,
+    StoreCounters,
+)
 from client_sdk.wire.ids import (
     DeviceAddress,
     DeviceNumber,
     DirectoryId,
+    EnvelopeId,
     EventId,
     InvitationId,
     MessageId,
@@ -214,6 +226,8 @@ INVITATION: Final = Invitation(
     expires_at=NOW,
 )
 
+COUNTERS: Final = StoreCounters(3, 70, fill(16, 42))
+
 RECORDS: Final[dict[str, tuple[Codec[Any], tuple[Any, ...]]]] = {
     "envelope": (ENVELOPE, Envelope(1, 1, EnvelopeKind.MESSAGE, b"header", fill(272, 24))),
     "ratchet header": (RATCHET_HEADER, RATCHET),
@@ -242,4 +256,11 @@ RECORDS: Final[dict[str, tuple[Codec[Any], tuple[Any, ...]]]] = {
         ContactsReply((Contact(ALICE, "doctor", "Alice"),), more=True),
     ),
     "counter reply": (COUNTER_REPLY, CounterReply(7)),
+    "resend request": (
+        RESEND_REQUEST,
+        ResendRequest((LostEnvelope(EnvelopeId(ID), fill(8, 40)),), (fill(8, 41),)),
+    ),
+    "resent": (RESENT, Resent((EnvelopeId(ID),))),
+    "store counters": (STORE_COUNTERS, COUNTERS),
+    "counters reply": (COUNTERS_REPLY, CountersReply(COUNTERS)),
 }

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from client_sdk.wire import bundle, content, directory, envelope, ids, invitation, limits, topics
+from client_sdk.wire import (
+    bundle,
+    content,
+    directory,
+    envelope,
+    healing,
+    ids,
+    invitation,
+    limits,
+    topics,
+)
 from client_sdk.wire.codec import encode
 from client_sdk.wire.errors import (
     InvalidInvitationError,
@@ -25,6 +35,20 @@ SEEN = content.SeenStream(samples.BOB_127, samples.CONTENT_SAMPLE.stream_id, lim
 
 def _receipt(count: int) -> bytes:
     return encode(content.ReceiptBody(tuple(MESSAGE_IDS[:count])))
+
+
+def _resend_request(count: int) -> bytes:
+    lost = healing.LostEnvelope(EnvelopeId(samples.ID), bytes(8))
+    return encode(healing.ResendRequest((lost,) * count, (bytes(8),)))
+
+
+def _lost_sessions(count: int) -> bytes:
+    lost = healing.LostEnvelope(EnvelopeId(samples.ID), bytes(8))
+    return encode(healing.ResendRequest((lost,), (bytes(8),) * count))
+
+
+def _resent(count: int) -> bytes:
+    return encode(healing.Resent((EnvelopeId(samples.ID),) * count))
 
 
 def _last_seen(count: int) -> bytes:
@@ -101,6 +125,13 @@ SMALLEST_CIPHERTEXT = limits.PADDING_BUCKETS[0] + envelope.TAG_BYTES
 Decode = Callable[[bytes], Any]
 RECORD_LIMITS: dict[str, tuple[Decode, Callable[[int], bytes], int]] = {
     "MAX_RECEIPT_IDS": (content.RECEIPT_BODY.decode, _receipt, limits.MAX_RECEIPT_IDS),
+    "MAX_RESEND_IDS": (healing.RESEND_REQUEST.decode, _resend_request, limits.MAX_RESEND_IDS),
+    "MAX_RESEND_IDS sessions": (
+        healing.RESEND_REQUEST.decode,
+        _lost_sessions,
+        limits.MAX_RESEND_IDS,
+    ),
+    "MAX_RESEND_IDS answered": (healing.RESENT.decode, _resent, limits.MAX_RESEND_IDS),
     "MAX_LAST_SEEN": (content.CONTENT.decode, _last_seen, limits.MAX_LAST_SEEN),
     "MAX_DEVICES": (bundle.DEVICE_LIST.decode, _devices, limits.MAX_DEVICES),
     "MAX_DEVICE_NUMBER": (bundle.DEVICE_LIST.decode, _device_number, limits.MAX_DEVICE_NUMBER),
@@ -187,6 +218,8 @@ CODEC_LIMITS: dict[str, tuple[Decode, int]] = {
         name: (samples.RECORDS[name][0].decode, limits.MAX_DIRECTORY_BYTES)
         for name in list(samples.RECORDS)[6:]
     },
+    "resend request": (healing.RESEND_REQUEST.decode, limits.MAX_PADDED_CONTENT_BYTES),
+    "resent": (healing.RESENT.decode, limits.MAX_PADDED_CONTENT_BYTES),
 }
 
 

@@ -1,0 +1,192 @@
+"""From an envelope to its content: authenticated and opened, or nothing has changed."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from client_sdk.core.errors import UnknownSessionError
+from client_sdk.core.headers import decoded_header
+from client_sdk.core.pqxdh import ResponderPrekeys
+from client_sdk.core.session import (
+    Session,
+    accept_session,
+    decrypt,
+    handshake_of,
+    session_tag_of,
+)
+from client_sdk.core.session_record import (
+    SessionRecord,
+    add_archived,
+    crossing,
+    find,
+    promote,
+    update,
+)
+from client_sdk.machine.changes import Changes, PrekeyKind
+from client_sdk.machine.device import OwnDevice
+from client_sdk.machine.errors import UnknownDeviceError
+from client_sdk.machine.state import PeerState, remote_device
+from client_sdk.machine.streams import newest_sequence
+from client_sdk.wire.content import CONTENT, Content, ContentKind, unpad
+from client_sdk.wire.envelope import ENVELOPE, Envelope, HandshakeHeader, PrekeyHeader
+from client_sdk.wire.healing import RESEND_REQUEST
+from client_sdk.wire.ids import DeviceAddress
+from client_sdk.wire.topics import InboxTopic
+
+POSITION_BYTES: Final = 8
+"""Names one place in one chain: two alike by chance cost one false suspicion in 2^64."""
+
+
+class Arrived(NamedTuple):
+    """An envelope from one's own inbox; nothing of it is authenticated yet."""
+
+    topic: InboxTopic
+    envelope: Envelope
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeInput:
+    """What accepting a new session takes from the store."""
+
+    header: PrekeyHeader
+    prekeys: ResponderPrekeys = field(repr=False)
+    spent: tuple[tuple[PrekeyKind, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An envelope that was authenticated and opened; not decided yet."""
+
+    arrived: Arrived
+    content: Content
+    changes: Changes
+    """Prekeys spent and the handshake's digest, where a session began with it."""
+
+
+def parse_arrived(topic: InboxTopic, payload: bytes) -> Arrived:
+    """Return the envelope that ``payload`` is; raises ProtocolError where it is none."""
+    return Arrived(topic, ENVELOPE.decode(payload), hashlib.sha256(payload).digest())
+
+
+def handshake_wanted(state: PeerState, arrived: Arrived) -> PrekeyHeader | None:
+    """Return the handshake to accept before ``arrived`` opens; None where its session is known.
+
+    Raises:
+        UnknownSessionError: Its session is unknown and no handshake comes with it.
+        MalformedError: Its header cannot be read.
+    """
+    record = state.sessions.get(arrived.topic.sender, SessionRecord())
+    if find(record, session_tag_of(arrived.envelope)) is not None:
+        return None
+    header = handshake_of(arrived.envelope)
+    if header is None:
+        raise UnknownSessionError("no session with the sender fits this envelope")
+    return header
+
+
+def position_of(envelope: Envelope) -> bytes:
+    """Return 8 bytes that name the session, the chain and the number that an envelope claims.
+
+    Raises:
+        MalformedError: Its header is not a header.
+    """
+    header = decoded_header(envelope.kind, envelope.header).ratchet
+    number = header.message_number.to_bytes(8)
+    place = header.session_tag + header.ratchet_key + number
+    return hashlib.sha256(place).digest()[:POSITION_BYTES]
+
+
+def handshake_digest(handshake: HandshakeHeader) -> bytes:
+    """Return what the replay cache keeps of a handshake: SHA-256(EK ‖ KEM ciphertext)."""
+    return hashlib.sha256(handshake.ephemeral_key + handshake.kem_ciphertext).digest()
+
+
+def prekeys_named(handshake: HandshakeHeader) -> tuple[tuple[PrekeyKind, int], ...]:
+    """Return the private prekeys that a handshake may need, the KEM prekey of either kind."""
+    named = [
+        (PrekeyKind.SIGNED, handshake.signed_prekey_id),
+        (PrekeyKind.KEM_ONE_TIME, handshake.kem_prekey_id),
+        (PrekeyKind.KEM_LAST_RESORT, handshake.kem_prekey_id),
+    ]
+    if handshake.one_time_prekey_id is not None:
+        named.append((PrekeyKind.ONE_TIME, handshake.one_time_prekey_id))
+    return tuple(named)
+
+
+def open_envelope(
+    own: OwnDevice, state: PeerState, arrived: Arrived, handshake: HandshakeInput | None, now: int
+) -> tuple[PeerState, Opened]:
+    """Authenticate and open one envelope.
+
+    Args:
+        own: This device.
+        state: The sending user.
+        arrived: The envelope.
+        handshake: Private prekeys, where ``handshake_wanted`` named a handshake.
+        now: ms since 1970.
+
+    Raises:
+        ProtocolError: It does not open; ``state`` stands as it was.
+    """
+    sender = arrived.topic.sender
+    record = state.sessions.get(sender, SessionRecord())
+    if handshake is None:
+        known = find(record, session_tag_of(arrived.envelope))
+        if known is None:
+            raise UnknownSessionError("no session with the sender fits this envelope")
+        session, padded = decrypt(known, arrived.topic.envelope_id, arrived.envelope)
+        content = _content(padded)
+        moved = update(record, session)
+        return _with_record(state, sender, moved), Opened(arrived, content, Changes())
+    remote = remote_device(state, sender)
+    if remote is None:
+        raise UnknownDeviceError("the sending device is not in its user's device list")
+    begun = accept_session(own.local, remote, handshake.prekeys, handshake.header)
+    session, padded = decrypt(begun, arrived.topic.envelope_id, arrived.envelope)
+    content = _content(padded)
+    moved = (
+        promote(record, session, now)
+        if _becomes_current(state, record, session, content, sender)
+        else add_archived(record, session, now)
+    )
+    changes = Changes(
+        prekeys_spent=handshake.spent,
+        handshakes=(handshake_digest(handshake.header.handshake),),
+    )
+    return _with_record(state, sender, moved), Opened(arrived, content, changes)
+
+
+def _becomes_current(
+    state: PeerState,
+    record: SessionRecord,
+    session: Session,
+    content: Content,
+    sender: DeviceAddress,
+) -> bool:
+    """Tell whether a session that the peer began is the one to send in from now on.
+
+    It is where the peer began it after all that is known of it. A first message that crossed
+    one's own comes late at times, even behind an answer to one's own: then the smaller id wins,
+    as at the peer.
+    """
+    current = record.current
+    if current is None:
+        return True
+    if content.kind == ContentKind.RESEND_REQUEST and (
+        current.acknowledged or current.tag in RESEND_REQUEST.decode(content.body).session_tags
+    ):
+        return True  # the peer cannot read what is sent in the current one
+    written = [one for one in state.streams.values() if one.device == sender]
+    if not current.acknowledged or not written:
+        return crossing(current, session)
+    newest = (newest_sequence(one) for one in written if one.stream_id == content.stream_id)
+    return all(content.sequence > one for one in newest)
+
+
+def _content(padded: bytes) -> Content:
+    return CONTENT.decode(unpad(padded))
+
+
+def _with_record(state: PeerState, device: DeviceAddress, record: SessionRecord) -> PeerState:
+    return replace(state, sessions={**state.sessions, device: record})
