@@ -39,17 +39,34 @@ def invite(
     data: Data,
     role: Annotated[str | None, typer.Option(help="A role of the policy.")] = None,
     name: Annotated[str | None, typer.Option(help="The name that contacts are shown.")] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="An account that exists: new account key and device.")
+    ] = False,
+    recover: Annotated[
+        bool,
+        typer.Option("--recover", help="An account that exists: new device, by recovery code."),
+    ] = False,
     broker_url: BrokerUrls = None,
     database: Database = None,
     json_lines: Json = False,
 ) -> None:
-    """Make one invitation: a line that enrols one device within 72 hours."""
+    """Make one invitation: a line that enrols one device within 72 hours.
+
+    Who has an account already needs --recover or --reset. Either way all earlier devices of the
+    user are suspended when the line is redeemed. With --recover the person needs the recovery
+    code, and contacts notice nothing. With --reset they do not, and every contact is told that
+    the identity has changed.
+    """
     from keydir import commands
     from keydir.config import DirectorySettings
+    from keydir.records import Purpose
 
     with reported_errors():
+        if reset and recover:
+            raise MisuseError("give either --reset or --recover; nothing was changed")
         settings = DirectorySettings(data_dir=data, database_url=database)
-        wanted = commands.Invite(user, role, name, tuple(broker_url or ()))
+        purpose = Purpose.RESET if reset else Purpose.RECOVER if recover else Purpose.NEW
+        wanted = commands.Invite(user, role, name, tuple(broker_url or ()), purpose)
         invited = commands.invite(settings, wanted)
         shown = {
             "user": invited.user,

@@ -205,7 +205,7 @@ class Inbox:
             self._drop_log.dropped(arrived.topic.sender, error.code)
             step.clear.append(arrived.topic)
             return []
-        step.handshakes.update(opened.changes.handshakes)
+        step.handshakes.update(one.digest for one in opened.changes.handshakes)
         step.prekeys_spent.update(opened.changes.prekeys_spent)
         return [opened]
 

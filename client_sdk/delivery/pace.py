@@ -9,6 +9,9 @@ RESEND_SECONDS: Final = (30.0, 120.0, 600.0, 3600.0)
 RESYNC_SECONDS: Final = (5.0, 10.0, 180.0)
 """When the inbox is subscribed to again; the last repeats."""
 
+LIST_CHECK_SECONDS: Final = (30.0, 120.0, 600.0, 3600.0)
+"""When the device list of a user who owes receipts is asked for again; the last repeats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -16,6 +19,7 @@ class Pace:
 
     resend_seconds: tuple[float, ...] = RESEND_SECONDS
     resync_seconds: tuple[float, ...] = RESYNC_SECONDS
+    list_check_seconds: tuple[float, ...] = LIST_CHECK_SECONDS
 
 
 def step(delays: tuple[float, ...], number: int) -> float:

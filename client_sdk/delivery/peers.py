@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
@@ -10,11 +11,12 @@ from weakref import WeakValueDictionary
 from client_sdk import entropy
 from client_sdk.core.session import InitiatorKeys
 from client_sdk.core.state_format import parse_record
+from client_sdk.delivery.adoption import Adoption, check_not_held, plan_adoption
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.directory import DirectoryClient
+from client_sdk.delivery.errors import NotContactError
 from client_sdk.machine.changes import Changes, combine
 from client_sdk.machine.device import OwnDevice
-from client_sdk.machine.devices import adopt_device_list
 from client_sdk.machine.sending import (
     FreshEnvelope,
     FreshEnvelopes,
@@ -24,7 +26,7 @@ from client_sdk.machine.sending import (
 )
 from client_sdk.machine.state import PeerState, expired, parse_device_list, session_rows, written
 from client_sdk.stores.ports import ClientStore
-from client_sdk.wire.bundle import PrekeyBundle, addresses
+from client_sdk.wire.bundle import DeviceList, PrekeyBundle, addresses
 from client_sdk.wire.directory import DeviceListReply
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
 
@@ -43,11 +45,18 @@ class Fetched(NamedTuple):
 class Peers:
     """Loads and commits one user's state; one step at a time for each user."""
 
-    def __init__(self, store: ClientStore, own: OwnDevice, directory: DirectoryClient) -> None:
-        """Start with nothing loaded."""
+    def __init__(
+        self,
+        store: ClientStore,
+        own: OwnDevice,
+        directory: DirectoryClient,
+        told: Callable[[Adoption], None],
+    ) -> None:
+        """Start with nothing loaded; ``told`` hears of every adopted device list, committed."""
         self._store = store
         self._own = own
         self._directory = directory
+        self._told = told
         self._cache: OrderedDict[UserName, PeerState] = OrderedDict()
         self._locks: WeakValueDictionary[UserName, asyncio.Lock] = WeakValueDictionary()
 
@@ -90,7 +99,7 @@ class Peers:
         """Fetch and adopt a user's device list; call without the user's lock.
 
         Raises:
-            IdentityChangedError: The account key is another one; nothing was adopted.
+            IdentityChangedError: The user was verified and has another account key now.
             NotContactError: The directory lets this user not be reached.
             DirectoryUnavailableError: No answer.
         """
@@ -102,16 +111,43 @@ class Peers:
         """Fetch what the next message to ``user`` needs; call without the user's lock.
 
         A directory that is slow to answer must not hold up what ``user`` sends meanwhile.
+
+        Raises:
+            IdentityChangedError: The user was verified and has another account key now.
+            NotContactError: The directory lets this user not be reached.
+            DirectoryUnavailableError: No answer.
         """
         state = await self.load(user)
-        reply, device_list, wanted = None, state.device_list, without_session(state)
-        if device_list is None:
-            reply = await self._directory.fetch_device_list(user)
-            device_list, wanted = reply.device_list, addresses(reply.device_list)
-        bundles = [await self._directory.fetch_bundle(device) for device in wanted]
-        if any(bundle.device_list != device_list for bundle in bundles):
-            reply = await self._directory.fetch_device_list(user)
-        return Fetched(reply, tuple(bundles))
+        check_not_held(state)
+        known, wanted = state.device_list, without_session(state)
+        if known is None:
+            return await self._fetch_new(user, {})
+        bundles: dict[DeviceAddress, PrekeyBundle] = {}
+        try:
+            for device in wanted:
+                bundles[device] = await self._directory.fetch_bundle(device)
+        except NotContactError:  # a device that is gone, or the whole user
+            return await self._fetch_new(user, bundles, unlike=known)
+        if any(bundle.device_list != known for bundle in bundles.values()):
+            return await self._fetch_new(user, bundles)
+        return Fetched(None, tuple(bundles.values()))
+
+    async def _fetch_new(
+        self,
+        user: UserName,
+        bundles: dict[DeviceAddress, PrekeyBundle],
+        unlike: DeviceList | None = None,
+    ) -> Fetched:
+        """Fetch the newest list, and the bundles of its devices that are not known yet."""
+        state = await self.load(user)
+        reply = await self._directory.fetch_device_list(user)
+        if reply.device_list == unlike:
+            raise NotContactError("a listed device of the contact cannot be reached any more")
+        known = set() if _is_other_account(state, reply) else set(state.devices)
+        for device in addresses(reply.device_list):
+            if device not in bundles and device not in known:
+                bundles[device] = await self._directory.fetch_bundle(device)
+        return Fetched(reply, tuple(bundles.values()))
 
     async def with_sessions(self, state: PeerState, fetched: Fetched) -> PeerState:
         """Return the state with a session for every active device; call with the lock held.
@@ -120,6 +156,7 @@ class Peers:
         """
         if fetched.reply is not None:
             state = await self._adopt(state, fetched.reply)
+        check_not_held(state)
         missing = without_session(state)
         for bundle in fetched.bundles:
             if bundle.address not in missing:
@@ -133,14 +170,23 @@ class Peers:
         return state
 
     async def _adopt(self, state: PeerState, reply: DeviceListReply) -> PeerState:
-        adopted, changes = adopt_device_list(state, reply)
-        return await self.commit(adopted, changes, ())
+        adoption = await plan_adoption(self._store, self._own, state, reply)
+        adopted, changes, _ = adoption.step
+        if changes != Changes():
+            adopted = await self.commit(adopted, changes, tuple(adopted.sessions))
+        self._told(adoption)
+        check_not_held(adopted)
+        return adopted
 
     def _remember(self, state: PeerState) -> None:
         self._cache[state.user] = state
         self._cache.move_to_end(state.user)
         if len(self._cache) > MAX_CACHED_PEERS:
             self._cache.popitem(last=False)
+
+
+def _is_other_account(state: PeerState, reply: DeviceListReply) -> bool:
+    return state.peer.account_key != reply.device_list.account_key
 
 
 def fresh_envelopes(state: PeerState) -> FreshEnvelopes:

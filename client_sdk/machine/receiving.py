@@ -22,6 +22,7 @@ from client_sdk.core.session_record import (
     update,
 )
 from client_sdk.machine.changes import (
+    AcceptedHandshake,
     Changes,
     Message,
     MessageState,
@@ -157,9 +158,10 @@ def open_envelope(
         if _becomes_current(state, record, session, content, sender)
         else add_archived(record, session, now)
     )
+    accepted = handshake.header.handshake
     changes = Changes(
         prekeys_spent=handshake.spent,
-        handshakes=(handshake_digest(handshake.header.handshake),),
+        handshakes=(AcceptedHandshake(handshake_digest(accepted), accepted.signed_prekey_id),),
     )
     return _with_record(state, sender, moved), Opened(arrived, content, changes)
 
