@@ -187,13 +187,14 @@ def _hold(
     state: PeerState, offered: DeviceList, own_user: UserName, under_way: UnderWay
 ) -> IdentityStep:
     earlier = _offered(state.peer)
-    known = earlier is not None and earlier.account_key == offered.account_key
-    if known and earlier is not None and offered.version <= earlier.version:
-        return IdentityStep(state, Changes(), ())
+    told: tuple[Event, ...] = (IdentityChanged(state.user, held=True),)
+    if earlier is not None and earlier.account_key == offered.account_key:
+        if offered.version <= earlier.version:
+            return IdentityStep(state, Changes(), ())
+        told = ()
     peer = state.peer._replace(offered_list=encode(offered))
     given_up, failed = _give_up(state, own_user, under_way)
     changes = replace(given_up, based_on=based_on(state), peers=(peer,))
-    told: tuple[Event, ...] = () if known else (IdentityChanged(state.user, held=True),)
     return IdentityStep(replace(state, peer=peer), changes, (*told, *failed))
 
 

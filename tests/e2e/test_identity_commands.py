@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from keydir.commands import Invite, invite
 from keydir.config import DirectorySettings
 from keydir.records import Purpose
 from tests.e2e.clinic import Clinic, User, until
-from tests.e2e.programs import Result, run
+from tests.e2e.programs import Program, Result, ratchetmq, run
 
 
 class Owner:
@@ -148,6 +149,25 @@ def test_recovery_keeps_the_identity_and_gets_what_was_missed(
     talk(bob, alice.second, "and on")
     talk(alice.second, bob, "yes")
     assert alice.first.run("status").row["connection"] == "login_refused"
+
+
+def test_a_recovery_that_is_killed_again_and_again_goes_on(
+    alice: Owner, bob: User, tmp_path: Path
+) -> None:
+    line = alice.invited_again("--recover")
+    file = tmp_path / "code.txt"
+    file.write_text(alice.code)
+    store = alice.second.store
+    command = ("recover", line, "--store", str(store), "--recovery-code-file", str(file))
+    for delay in (0.0, 0.05, 0.1, 0.2, 0.4):
+        with Program(ratchetmq(*command)) as program:
+            until(lambda p=program: store.exists() or not p.running, "its store is there")
+            time.sleep(delay)  # the kill comes at another step each time
+            program.kill()
+    back = run(*command, "--json")
+    assert back.code == 0, back.err
+    assert back.row == {"address": f"{alice.name}-2", "recovery_code": alice.code}
+    talk(bob, alice.second, "still the same alice")
 
 
 def test_what_an_invitation_is_not_for_is_refused(
