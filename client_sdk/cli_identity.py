@@ -101,12 +101,10 @@ def safety_number(
         typer.Option(
             "--matches",
             "--scan",
-            help="The text of the other side's QR code, or its digits: compare, exit 1 if not.",
+            help="The other side's QR text or digits; exit 1 if not the same.",
         ),
     ] = None,
-    svg: Annotated[
-        Path | None, typer.Option("--svg", help="Write this side's QR code there.")
-    ] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write this side's QR code there.")] = None,
     passphrase_file: PassphraseFile = None,
     broker_url: BrokerUrl = None,
     json_lines: Json = False,

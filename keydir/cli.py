@@ -17,6 +17,7 @@ from client_sdk.wire.errors import MisuseError
 
 if TYPE_CHECKING:
     from keydir.config import DirectorySettings
+    from keydir.records import Purpose
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -52,20 +53,16 @@ def invite(
 ) -> None:
     """Make one invitation: a line that enrols one device within 72 hours.
 
-    Who has an account already needs --recover or --reset. Either way all earlier devices of the
-    user are suspended when the line is redeemed. With --recover the person needs the recovery
-    code, and contacts notice nothing. With --reset they do not, and every contact is told that
-    the identity has changed.
+    Who has an account already needs --recover (with the recovery code; contacts notice nothing)
+    or --reset (a new identity, every contact is told). Either suspends all earlier devices of the
+    user when the line is redeemed.
     """
     from keydir import commands
     from keydir.config import DirectorySettings
-    from keydir.records import Purpose
 
     with reported_errors():
-        if reset and recover:
-            raise MisuseError("give either --reset or --recover; nothing was changed")
         settings = DirectorySettings(data_dir=data, database_url=database)
-        purpose = Purpose.RESET if reset else Purpose.RECOVER if recover else Purpose.NEW
+        purpose = _purpose(reset=reset, recover=recover)
         wanted = commands.Invite(user, role, name, tuple(broker_url or ()), purpose)
         invited = commands.invite(settings, wanted)
         shown = {
@@ -127,6 +124,14 @@ def keydir(
             policy=policy,
         )
         asyncio.run(_run(settings, lambda: _say_ready(json_lines=json_lines)))
+
+
+def _purpose(*, reset: bool, recover: bool) -> "Purpose":
+    from keydir.records import Purpose
+
+    if reset and recover:
+        raise MisuseError("give either --reset or --recover; nothing was changed")
+    return Purpose.RESET if reset else Purpose.RECOVER if recover else Purpose.NEW
 
 
 async def _run(settings: "DirectorySettings", ready: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from client_sdk.delivery.clock import now_ms
 from client_sdk.machine.changes import OutboxEnvelope
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.devices import adopt_device_list
@@ -38,7 +39,7 @@ async def plan_adoption(
         adopted, changes = adopt_device_list(state, reply)
     except IdentityChangedError:
         under_way = await store.under_way(state.user)
-        step = plan_other_identity(state, reply, own.user, under_way)
+        step = plan_other_identity(state, reply, own.user, under_way, now_ms())
         return _adoption(step, under_way)
     if adopted.devices == state.devices or not state.devices:
         return Adoption(IdentityStep(adopted, changes, ()), ())

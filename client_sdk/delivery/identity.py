@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.machine.changes import Changes
@@ -38,7 +39,7 @@ async def verify_user(context: Context, user: UserName) -> None:
         OperationalError: The user is not known yet and the directory cannot be asked.
     """
     await _make_known(context, user)
-    await _step(context, user, plan_verify)
+    await _step(context, user, lambda state: plan_verify(state, now_ms()))
 
 
 async def trust_user(context: Context, user: UserName) -> None:
@@ -55,7 +56,7 @@ async def trust_user(context: Context, user: UserName) -> None:
         # Where the directory is of no help, what it offered before is what is trusted.
         with suppress(IdentityChangedError, OperationalError, ProtocolError, NotContactError):
             await context.peers.refresh(user)
-    await _step(context, user, plan_trust)
+    await _step(context, user, lambda state: plan_trust(state, now_ms()))
 
 
 async def release_loop(context: Context) -> None:
@@ -91,10 +92,12 @@ async def _commit(
     context: Context, user: UserName, plan: Callable[[PeerState], IdentityStep]
 ) -> PeerState:
     async with context.peers.lock(user):
-        step = plan(await context.peers.load(user))
+        before = await context.peers.load(user)
+        step = plan(before)
         if step.changes == Changes():
             return step.state
-        state = await context.peers.commit(step.state, step.changes, tuple(step.state.sessions))
+        devices = step.changed_sessions(before)
+        state = await context.peers.commit(step.state, step.changes, devices)
     context.outbox_bell.ring()
     context.receipts_bell.ring()
     context.changed_bell.ring()

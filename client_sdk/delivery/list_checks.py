@@ -18,6 +18,10 @@ from client_sdk.wire.ids import UserName
 LOOK_SECONDS: Final = 5.0
 """How often the outbox is looked through for users who owe receipts."""
 
+MAX_CHECKS: Final = 4
+"""Users who are asked for at a look: under the one request a second that the directory refills, so
+that bundles and prekeys find room."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -38,9 +42,10 @@ async def list_check_loop(context: Context, check_seconds: tuple[float, ...]) ->
         owing = await context.store.unreceipted_since(now_ms() - round(age * 1000))
         for user in set(passes) - set(owing):
             del passes[user], due[user]
-        for user in owing:
+        owing.sort(key=lambda user: due.get(user, 0.0))
+        for user in owing[:MAX_CHECKS]:
             if time.monotonic() < due.get(user, 0.0):
-                continue
+                break
             await _check(context, user)
             done = passes.get(user, 0)
             passes[user], due[user] = done + 1, time.monotonic() + step(check_seconds, done)

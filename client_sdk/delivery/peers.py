@@ -173,7 +173,8 @@ class Peers:
         adoption = await plan_adoption(self._store, self._own, state, reply)
         adopted, changes, _ = adoption.step
         if changes != Changes():
-            adopted = await self.commit(adopted, changes, tuple(adopted.sessions))
+            devices = adoption.step.changed_sessions(state)
+            adopted = await self.commit(adopted, changes, devices)
         self._told(adoption)
         check_not_held(adopted)
         return adopted

@@ -11,17 +11,17 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from client_sdk.core.session_record import SessionRecord
+from client_sdk.core.session_record import SessionRecord, archive_current
 from client_sdk.core.signatures import verify_device_list, verify_endorsements
 from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, Peer, StateChange
 from client_sdk.machine.errors import DeviceListError, NotComparedError
 from client_sdk.machine.events import Event, Failed, IdentityChanged
 from client_sdk.machine.state import PeerState, based_on
-from client_sdk.wire.bundle import DEVICE_LIST, DeviceList
+from client_sdk.wire.bundle import DEVICE_LIST, DeviceEntry, DeviceList
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import DeviceListReply
 from client_sdk.wire.encoded_keys import AccountKey
-from client_sdk.wire.ids import MessageId, StreamId, UserName
+from client_sdk.wire.ids import DeviceAddress, MessageId, StreamId, UserName, device_address
 
 MAX_SUPERSEDED_KEYS: Final = 1000
 """Account keys of one user that were replaced and are remembered, 33 KB: with more of them no
@@ -51,11 +51,16 @@ class UnderWay(NamedTuple):
 
 
 class IdentityStep(NamedTuple):
-    """A decision about a user's identity; its sessions are all to be written."""
+    """A decision about a user's identity; the caller adds the rows of changed sessions."""
 
     state: PeerState
     changes: Changes
     events: tuple[Event, ...]
+
+    def changed_sessions(self, before: PeerState) -> tuple[DeviceAddress, ...]:
+        """Return the devices whose sessions are others than in ``before``: all of them or none."""
+        same = self.state.sessions is before.sessions
+        return () if same else tuple(self.state.sessions)
 
 
 def identity_of(peer: Peer) -> Identity:
@@ -77,7 +82,11 @@ def key_to_compare(peer: Peer) -> AccountKey | None:
 
 
 def plan_other_identity(
-    state: PeerState, reply: DeviceListReply, own_user: UserName, under_way: UnderWay
+    state: PeerState,
+    reply: DeviceListReply,
+    own_user: UserName,
+    under_way: UnderWay,
+    now: int,
 ) -> IdentityStep:
     """Decide about a device list under another account key than the pinned one.
 
@@ -85,8 +94,10 @@ def plan_other_identity(
         state: What is known of the user, a pinned key among it.
         reply: The directory's verified answer.
         own_user: This device's user.
-        under_way: What was encrypted for devices under the pinned key: it is given up, for it
-            may not be encrypted again for somebody else.
+        under_way: What was encrypted for devices under the pinned key. It is given up, for it
+            may not be encrypted again for somebody else; for an unverified user what lies there
+            for a device that the new key lists as well is left to it.
+        now: ms since 1970.
 
     Raises:
         DeviceListError: The key is one that was replaced before.
@@ -104,8 +115,9 @@ def plan_other_identity(
     if state.peer.verified:
         return _hold(state, offered, own_user, under_way)
     told = state.peer._replace(relation=reply.relation, role=reply.role, name=reply.name)
-    accepted = _accept(replace(state, peer=told), offered, verified=False)
-    given_up, failed = _give_up(state, own_user, under_way)
+    accepted = _accept(replace(state, peer=told), offered, now, verified=False)
+    staying = _staying(state.device_list, offered)
+    given_up, failed = _give_up(state.user, own_user, under_way, staying)
     changes = replace(given_up, based_on=based_on(state), peers=(accepted.peer,))
     return IdentityStep(accepted, changes, (IdentityChanged(state.user), *failed))
 
@@ -134,15 +146,15 @@ def plan_replaced(
     return IdentityStep(fresh, changes, ())
 
 
-def plan_trust(state: PeerState) -> IdentityStep:
+def plan_trust(state: PeerState, now: int) -> IdentityStep:
     """Take the new account key of a user whose identity changed, unverified; else nothing."""
     offered = _offered(state.peer)
     if offered is None:
         return IdentityStep(state, Changes(), ())
-    return _accepted(state, _accept(state, offered, verified=False))
+    return _accepted(state, _accept(state, offered, now, verified=False))
 
 
-def plan_verify(state: PeerState) -> IdentityStep:
+def plan_verify(state: PeerState, now: int) -> IdentityStep:
     """Mark a user's account key as compared, and take it where it is a new one.
 
     Raises:
@@ -156,7 +168,7 @@ def plan_verify(state: PeerState) -> IdentityStep:
         )
     offered = _offered(state.peer)
     if offered is not None:
-        return _accepted(state, _accept(state, offered, verified=True))
+        return _accepted(state, _accept(state, offered, now, verified=True))
     return _accepted(state, replace(state, peer=state.peer._replace(verified=True)))
 
 
@@ -193,22 +205,25 @@ def _hold(
             return IdentityStep(state, Changes(), ())
         told = ()
     peer = state.peer._replace(offered_list=encode(offered))
-    given_up, failed = _give_up(state, own_user, under_way)
+    given_up, failed = _give_up(state.user, own_user, under_way, frozenset())
     changes = replace(given_up, based_on=based_on(state), peers=(peer,))
     return IdentityStep(replace(state, peer=peer), changes, (*told, *failed))
 
 
 def _give_up(
-    state: PeerState, own_user: UserName, under_way: UnderWay
+    user: UserName, own_user: UserName, under_way: UnderWay, staying: frozenset[DeviceAddress]
 ) -> tuple[Changes, tuple[Event, ...]]:
+    kept = {one.message_id for one in under_way.envelopes if one.recipient in staying}
+    failed = [one for one in under_way.messages if one not in kept]
+    gone = (one.envelope_id for one in under_way.envelopes if one.recipient not in staying)
     changes = Changes(
-        states=tuple(StateChange(one, own_user, MessageState.FAILED) for one in under_way.messages),
-        envelopes_gone=tuple(one.envelope_id for one in under_way.envelopes),
+        states=tuple(StateChange(one, own_user, MessageState.FAILED) for one in failed),
+        envelopes_gone=tuple(gone),
     )
-    return changes, tuple(Failed(one, state.user, IDENTITY_CHANGED) for one in under_way.messages)
+    return changes, tuple(Failed(one, user, IDENTITY_CHANGED) for one in failed)
 
 
-def _accept(state: PeerState, offered: DeviceList, *, verified: bool) -> PeerState:
+def _accept(state: PeerState, offered: DeviceList, now: int, *, verified: bool) -> PeerState:
     earlier = () if state.peer.account_key is None else (state.peer.account_key,)
     peer = state.peer._replace(
         account_key=offered.account_key,
@@ -217,7 +232,29 @@ def _accept(state: PeerState, offered: DeviceList, *, verified: bool) -> PeerSta
         offered_list=None,
         superseded=(*state.peer.superseded, *earlier),
     )
-    return _with_new_devices(replace(state, peer=peer, device_list=offered))
+    staying = _staying(state.device_list, offered)
+    accepted = replace(state, peer=peer, device_list=offered)
+    if not staying:
+        return _with_new_devices(accepted)
+    sessions = {
+        device: archive_current(record, now) if device in staying else SessionRecord()
+        for device, record in state.sessions.items()
+    }
+    return replace(accepted, sessions=sessions)
+
+
+def _staying(known: DeviceList | None, offered: DeviceList) -> frozenset[DeviceAddress]:
+    """Return the devices of both lists; each has endorsed the offered account key itself."""
+    before = set() if known is None else {_device_keys(one) for one in known.devices}
+    return frozenset(
+        device_address(offered.user, one.number)
+        for one in offered.devices
+        if _device_keys(one) in before
+    )
+
+
+def _device_keys(entry: DeviceEntry) -> tuple[int, bytes, bytes]:
+    return entry.number, entry.signing_key, entry.identity_key
 
 
 def _with_new_devices(state: PeerState) -> PeerState:

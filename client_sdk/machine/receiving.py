@@ -158,10 +158,9 @@ def open_envelope(
         if _becomes_current(state, record, session, content, sender)
         else add_archived(record, session, now)
     )
-    accepted = handshake.header.handshake
     changes = Changes(
         prekeys_spent=handshake.spent,
-        handshakes=(AcceptedHandshake(handshake_digest(accepted), accepted.signed_prekey_id),),
+        handshakes=(_remembered(handshake.header.handshake),),
     )
     return _with_record(state, sender, moved), Opened(arrived, content, changes)
 
@@ -321,6 +320,10 @@ def _becomes_current(
         return crossing(current, session)
     newest = (newest_sequence(one) for one in written if one.stream_id == content.stream_id)
     return all(content.sequence > one for one in newest)
+
+
+def _remembered(handshake: HandshakeHeader) -> AcceptedHandshake:
+    return AcceptedHandshake(handshake_digest(handshake), handshake.signed_prekey_id)
 
 
 def _content(padded: bytes) -> Content:

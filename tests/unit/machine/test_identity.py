@@ -7,6 +7,7 @@ import pytest
 from client_sdk import entropy
 from client_sdk.core.errors import InvalidSignatureError
 from client_sdk.core.keys import Ed25519KeyPair
+from client_sdk.core.session_record import SessionRecord, archive_current
 from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, StateChange
 from client_sdk.machine.device import FIRST_PLACE, ListPlace, load_device, new_device
 from client_sdk.machine.devices import adopt_device_list
@@ -92,13 +93,13 @@ def under_way(*devices: str) -> UnderWay:
 
 
 def verified(state: PeerState) -> PeerState:
-    return plan_verify(state).state
+    return plan_verify(state, NOW).state
 
 
 def test_another_key_of_an_unverified_user_is_taken_and_told() -> None:
     state, bob = conversation()
     new, waiting = back("bob", 2), under_way("bob-1")
-    step = plan_other_identity(state, reply(new.own.record.device_list), ME, waiting)
+    step = plan_other_identity(state, reply(new.own.record.device_list), ME, waiting, NOW)
     (message_id,) = waiting.messages
     assert step.events == (
         IdentityChanged(bob.user),
@@ -124,16 +125,44 @@ def test_another_key_of_an_unverified_user_is_taken_and_told() -> None:
 def test_sessions_under_the_earlier_key_are_deleted() -> None:
     state, bob = conversation()
     new = back("bob", 2)
-    step = plan_other_identity(state, reply(new.own.record.device_list), ME, NOTHING)
+    step = plan_other_identity(state, reply(new.own.record.device_list), ME, NOTHING, NOW)
     (record,) = step.state.sessions.values()
     assert (record.current, record.archived) == (None, ())
     assert list(step.state.sessions) == [bob.address]
 
 
+def test_devices_that_are_under_the_new_key_as_well_keep_what_lies_there_for_them() -> None:
+    state, bob = conversation()
+    fresh = replace(
+        draw_device(),
+        signing=bob.own.signing,
+        identity=bob.own.local.identity,
+    )
+    successor = new_device(make_invitation("bob"), fresh, NOW).device_list
+    two = under_way("bob-1", "bob-3")
+    lost = under_way("bob-3")
+    waiting = UnderWay((*two.envelopes, *lost.envelopes), (*two.messages, *lost.messages))
+    gone = replace(state, sessions={**state.sessions, DeviceAddress("bob-3"): SessionRecord()})
+    step = plan_other_identity(gone, reply(successor), ME, waiting, NOW)
+    assert step.events == (
+        IdentityChanged(bob.user),
+        Failed(lost.messages[0], bob.user, IDENTITY_CHANGED),
+    )
+    assert step.changes.envelopes_gone == (
+        two.envelopes[1].envelope_id,
+        lost.envelopes[0].envelope_id,
+    )
+    archived = step.state.sessions[bob.address]
+    assert archived == archive_current(state.sessions[bob.address], NOW)
+    assert step.state.sessions[DeviceAddress("bob-3")] == SessionRecord()
+    assert step.state.peer.replacements == 0
+    assert step.state.peer.next_sequence == state.peer.next_sequence
+
+
 def test_another_key_of_a_verified_user_is_not_taken() -> None:
     state, bob = conversation()
     known, new, waiting = verified(state), back("bob", 2), under_way("bob-1")
-    step = plan_other_identity(known, reply(new.own.record.device_list), ME, waiting)
+    step = plan_other_identity(known, reply(new.own.record.device_list), ME, waiting, NOW)
     assert step.events[0] == IdentityChanged(bob.user, held=True)
     assert [type(one) for one in step.events[1:]] == [Failed]
     assert step.changes.envelopes_gone == (waiting.envelopes[0].envelope_id,)
@@ -149,15 +178,15 @@ def test_a_held_change_is_told_once_and_the_newest_offer_counts() -> None:
     state, bob = conversation()
     new = back("bob", 2)
     first = reply(new.own.record.device_list)
-    held = plan_other_identity(verified(state), first, ME, NOTHING).state
-    again = plan_other_identity(held, first, ME, NOTHING)
+    held = plan_other_identity(verified(state), first, ME, NOTHING, NOW).state
+    again = plan_other_identity(held, first, ME, NOTHING, NOW)
     assert (again.state, again.changes, again.events) == (held, Changes(), ())
     newer = recovered(new, 3)
-    later = plan_other_identity(held, reply(newer.own.record.device_list), ME, NOTHING)
+    later = plan_other_identity(held, reply(newer.own.record.device_list), ME, NOTHING, NOW)
     assert later.events == ()
-    assert plan_trust(later.state).state.devices == (newer.address,)
+    assert plan_trust(later.state, NOW).state.devices == (newer.address,)
     third = back("bob", 4)
-    other = plan_other_identity(later.state, reply(third.own.record.device_list), ME, NOTHING)
+    other = plan_other_identity(later.state, reply(third.own.record.device_list), ME, NOTHING, NOW)
     assert other.events == (IdentityChanged(bob.user, held=True),)
 
 
@@ -165,7 +194,7 @@ def test_the_earlier_key_given_again_ends_the_hold() -> None:
     state, bob = conversation()
     known = verified(state)
     offer = reply(back("bob", 2).own.record.device_list)
-    held = plan_other_identity(known, offer, ME, NOTHING).state
+    held = plan_other_identity(known, offer, ME, NOTHING, NOW).state
     after, _ = adopt_device_list(held, bob.list_reply())
     assert identity_of(after.peer) is Identity.VERIFIED
 
@@ -174,10 +203,10 @@ def test_trust_takes_the_new_key_unverified_and_verify_takes_it_verified() -> No
     state, bob = conversation()
     new = back("bob", 2)
     held = plan_other_identity(
-        verified(state), reply(new.own.record.device_list), ME, NOTHING
+        verified(state), reply(new.own.record.device_list), ME, NOTHING, NOW
     ).state
     for plan, identity in ((plan_trust, Identity.UNVERIFIED), (plan_verify, Identity.VERIFIED)):
-        step = plan(held)
+        step = plan(held, NOW)
         assert identity_of(step.state.peer) is identity
         assert step.state.devices == (new.address,)
         assert step.state.peer.superseded == (bob.own.record.device_list.account_key,)
@@ -188,7 +217,7 @@ def test_trust_takes_the_new_key_unverified_and_verify_takes_it_verified() -> No
 def test_trust_without_a_change_leaves_everything() -> None:
     state, _ = conversation()
     for one in (state, verified(state)):
-        step = plan_trust(one)
+        step = plan_trust(one, NOW)
         assert (step.state, step.changes, step.events) == (one, Changes(), ())
 
 
@@ -197,25 +226,25 @@ def test_verify_is_about_the_number_that_was_shown() -> None:
     shown = plan_shown(state)
     assert shown.changes.peers == (shown.state.peer,)
     assert plan_shown(shown.state).changes == Changes()
-    known = plan_verify(shown.state).state
+    known = plan_verify(shown.state, NOW).state
     offer = reply(back("bob", 2).own.record.device_list)
-    held = plan_other_identity(known, offer, ME, NOTHING).state
+    held = plan_other_identity(known, offer, ME, NOTHING, NOW).state
     with pytest.raises(NotComparedError):
-        plan_verify(held)
+        plan_verify(held, NOW)
     compared = plan_shown(held).state
-    assert identity_of(plan_verify(compared).state.peer) is Identity.VERIFIED
-    unverified = plan_other_identity(shown.state, offer, ME, NOTHING).state
+    assert identity_of(plan_verify(compared, NOW).state.peer) is Identity.VERIFIED
+    unverified = plan_other_identity(shown.state, offer, ME, NOTHING, NOW).state
     with pytest.raises(NotComparedError):
-        plan_verify(unverified)
+        plan_verify(unverified, NOW)
 
 
 def test_a_key_that_was_replaced_never_comes_back() -> None:
     state, bob = conversation()
     new = back("bob", 2)
-    changed = plan_other_identity(state, reply(new.own.record.device_list), ME, NOTHING).state
+    changed = plan_other_identity(state, reply(new.own.record.device_list), ME, NOTHING, NOW).state
     for one in (changed, verified(changed)):
         with pytest.raises(DeviceListError):
-            plan_other_identity(one, bob.list_reply(), ME, NOTHING)
+            plan_other_identity(one, bob.list_reply(), ME, NOTHING, NOW)
 
 
 @pytest.mark.parametrize(("count", "taken"), [(-1, True), (0, False)])
@@ -225,11 +254,11 @@ def test_with_too_many_replaced_keys_no_change_is_taken(count: int, taken: bool)
     full = replace(state, peer=state.peer._replace(superseded=many))
     offer = reply(back("bob", 2).own.record.device_list)
     if taken:
-        step = plan_other_identity(full, offer, ME, NOTHING)
+        step = plan_other_identity(full, offer, ME, NOTHING, NOW)
         assert len(step.state.peer.superseded) == MAX_SUPERSEDED_KEYS
     else:
         with pytest.raises(DeviceListError):
-            plan_other_identity(full, offer, ME, NOTHING)
+            plan_other_identity(full, offer, ME, NOTHING, NOW)
 
 
 def test_an_offered_list_with_a_bad_signature_changes_nothing() -> None:
@@ -238,7 +267,7 @@ def test_an_offered_list_with_a_bad_signature_changes_nothing() -> None:
     entry = good.devices[0]._replace(endorsement=Signature(bytes(64)))
     for bad in (good._replace(signature=Signature(bytes(64))), good._replace(devices=(entry,))):
         with pytest.raises(InvalidSignatureError):
-            plan_other_identity(state, reply(bad), ME, NOTHING)
+            plan_other_identity(state, reply(bad), ME, NOTHING, NOW)
 
 
 def test_a_user_back_on_a_new_device_gets_what_has_no_receipt() -> None:
