@@ -1,32 +1,30 @@
 """The commands of a device; those that send and receive are in ``cli_messages``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
+from client_sdk.cli_identity import app as identity_app
 from client_sdk.cli_messages import app as messages_app
 from client_sdk.cli_options import (
     BrokerUrl,
     Json,
-    Opened,
     PassphraseFile,
     Store,
     connect,
+    first_line,
+    look,
     read_passphrase,
 )
 from client_sdk.handles import HistoryMessage
-from client_sdk.lines import lines_of
+from client_sdk.machine.identity import Identity
 from client_sdk.messenger import Messenger, load_own
-from client_sdk.printing import Output, open_stdin, reported_errors, warn
+from client_sdk.printing import Output, reported_errors, warn
 from client_sdk.stores.sqlite import SqliteStore, key_file, store_exists
 from client_sdk.transport.mqtt import parse_broker_url
 from client_sdk.wire.invitation import password_text
-
-_AROUND: Final = "\ufeff \t\r\n\"'"
-"""What editors and shells leave around a line."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -42,7 +40,7 @@ def enroll(
 ) -> None:
     """Redeem an invitation and make this device's store; call again after a crash."""
     with reported_errors():
-        line = asyncio.run(_first_line()) if invitation == "-" else invitation.strip(_AROUND)
+        line = first_line(invitation)
         if broker_url is not None:
             parse_broker_url(broker_url)
         passphrase = read_passphrase(passphrase_file)
@@ -59,6 +57,7 @@ def enroll(
         )
 
 
+app.registered_commands += identity_app.registered_commands
 app.registered_commands += messages_app.registered_commands
 
 
@@ -80,56 +79,7 @@ def history(
             output.say(_history_fields(message), _history_line(message))
 
     with reported_errors():
-        _look(
-            Messenger.open(store, passphrase=read_passphrase(passphrase_file), online=False), show
-        )
-
-
-@app.command()
-def contacts(
-    *,
-    store: Store,
-    passphrase_file: PassphraseFile = None,
-    broker_url: BrokerUrl = None,
-    json_lines: Json = False,
-) -> None:
-    """Print whom this user may write to; the last known ones when offline."""
-
-    async def show(messenger: Messenger) -> None:
-        await connect(messenger)
-        output = Output(json_lines=json_lines)
-        for one in await messenger.contacts():
-            output.say(
-                {"user": one.user, "role": one.role, "name": one.name},
-                f"{one.user}  {one.role}  {one.name}",
-            )
-
-    with reported_errors():
-        passphrase = read_passphrase(passphrase_file)
-        _look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), show)
-
-
-@app.command()
-def safety_number(
-    user: Annotated[str, typer.Argument(help="Whom to compare with.")],
-    *,
-    store: Store,
-    passphrase_file: PassphraseFile = None,
-    broker_url: BrokerUrl = None,
-    json_lines: Json = False,
-) -> None:
-    """Print the sixty digits to compare with a contact over another channel."""
-
-    async def show(messenger: Messenger) -> None:
-        await connect(messenger)
-        number = await messenger.safety_number(user)
-        Output(json_lines=json_lines).say(
-            {"user": number.user, "digits": number.digits}, f"{number.user}\n{number}"
-        )
-
-    with reported_errors():
-        passphrase = read_passphrase(passphrase_file)
-        _look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), show)
+        look(Messenger.open(store, passphrase=read_passphrase(passphrase_file), online=False), show)
 
 
 @app.command()
@@ -174,6 +124,7 @@ def status(
     async def show(messenger: Messenger) -> None:
         await connect(messenger)
         counts = await messenger.counts()
+        identities = await messenger.identities()
         error = messenger.connection_error
         connection = (
             "connected"
@@ -187,29 +138,19 @@ def status(
             "role": messenger.role,
             "connection": connection,
             **counts._asdict(),
+            "verified": [user for user, one in identities.items() if one is Identity.VERIFIED],
+            "changed": [user for user, one in identities.items() if one is Identity.CHANGED],
         }
-        lines = "\n".join(f"{name}: {value}" for name, value in fields.items())
+        lines = "\n".join(f"{name}: {_shown(value)}" for name, value in fields.items())
         Output(json_lines=json_lines).say(fields, lines)
 
     with reported_errors():
         passphrase = read_passphrase(passphrase_file)
-        _look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), show)
+        look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), show)
 
 
-async def _first_line() -> str:
-    async for line in lines_of(open_stdin()):
-        text = line.decode(errors="replace").strip(_AROUND)
-        if text:
-            return text
-    return ""
-
-
-def _look(opened: Opened, show: Callable[[Messenger], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with opened as messenger:
-            await show(messenger)
-
-    asyncio.run(run())
+def _shown(value: object) -> object:
+    return (", ".join(value) or "nobody") if isinstance(value, list) else value
 
 
 def _history_fields(message: HistoryMessage) -> dict[str, object]:

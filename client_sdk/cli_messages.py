@@ -29,6 +29,7 @@ from client_sdk.machine.events import (
     LoginRefused,
     RecipientInactive,
 )
+from client_sdk.machine.identity import Identity
 from client_sdk.messenger import Messenger
 from client_sdk.printing import (
     EXIT_FAILED,
@@ -115,6 +116,8 @@ async def _send_one(
         state, code = await _settled(messenger, sent, until, wait=wait)
         _say_sent(output, sent, state)
         _warn_without_connection(messenger)
+        if await messenger.identity(to) is Identity.CHANGED:
+            warn(f"{to} was verified and has another key now: messages to {to} wait")
         return code
 
 
@@ -253,10 +256,21 @@ def _warning(event: Event) -> str | None:
             return f"message {message_id.hex()} to {recipient} was not delivered in its time"
         case RecipientInactive(user):
             return f"{user}'s keys are too old to use; what waits for {user} is tried daily"
-        case IdentityChanged(user):
-            return f"the directory gave another key for {user}; it was refused"
+        case IdentityChanged():
+            return _identity_warning(event)
         case _:
             return None
+
+
+def _identity_warning(event: IdentityChanged) -> str:
+    user = event.user
+    if not event.held:
+        return f"{user} has another key now, as after a lost device: compare safety numbers"
+    return (
+        f"{user}, whom you verified, has another key now: nothing is sent to {user} and nothing "
+        f"from the new key is shown; compare `safety-number {user}`, then `verify {user}`, or "
+        f"`trust {user}` without comparing"
+    )
 
 
 def _warn_without_connection(messenger: Messenger) -> None:

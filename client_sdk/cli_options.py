@@ -1,17 +1,23 @@
 """What the commands of a device have in common."""
 
+import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from client_sdk.lines import lines_of
 from client_sdk.messenger import Messenger
+from client_sdk.printing import open_stdin
 from client_sdk.wire.errors import MisuseError
 
 PASSPHRASE_VARIABLE: Final = "RATCHETMQ_PASSPHRASE"  # noqa: S105 - the name, not the value
 CONNECT_SECONDS: Final = 5.0
+_AROUND: Final = "\ufeff \t\r\n\"'"
+"""What editors and shells leave around a line."""
 
 Opened = AbstractAsyncContextManager[Messenger]
 
@@ -57,6 +63,29 @@ def utf8(data: bytes, what: str) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise MisuseError(f"{what} is not UTF-8; nothing was changed") from error
+
+
+def first_line(argument: str) -> str:
+    """Return an argument less what shells leave around it; ``-`` is the first line of stdin."""
+    return asyncio.run(_read_line()) if argument == "-" else argument.strip(_AROUND)
+
+
+async def _read_line() -> str:
+    async for line in lines_of(open_stdin()):
+        text = line.decode(errors="replace").strip(_AROUND)
+        if text:
+            return text
+    return ""
+
+
+def look(opened: Opened, show: Callable[[Messenger], Awaitable[None]]) -> None:
+    """Open a device, run one command on it and close it."""
+
+    async def run() -> None:
+        async with opened as messenger:
+            await show(messenger)
+
+    asyncio.run(run())
 
 
 async def connect(messenger: Messenger) -> None:

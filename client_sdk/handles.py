@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from client_sdk import qr
 from client_sdk.core import fingerprint
 from client_sdk.machine.changes import Message, MessageState
+from client_sdk.machine.identity import Identity
 from client_sdk.stores.ports import StoredMessage
 from client_sdk.wire.errors import OperationalError
 from client_sdk.wire.ids import DeviceAddress, MessageId, UserName
@@ -34,14 +36,39 @@ class Enrolled:
 
 @dataclass(frozen=True, slots=True)
 class SafetyNumber:
-    """What two users compare over another channel: sixty digits, the same on both sides."""
+    """What two users compare over another channel: sixty digits, the same on both sides.
+
+    Attributes:
+        user: The other user.
+        digits: Sixty digits without gaps.
+        qr_text: What this side's QR code says; the other side scans it.
+        scan_expected: What the other side's QR code says.
+        identity: What is known of the user's account key.
+    """
 
     user: UserName
     digits: str
+    qr_text: str
+    scan_expected: str
+    identity: Identity
+
+    def qr_svg(self) -> str:
+        """Return this side's QR code as an SVG document."""
+        return qr.svg(self.qr_text)
+
+    def qr_lines(self) -> str:
+        """Return this side's QR code as lines of half blocks for a terminal."""
+        return qr.lines(self.qr_text)
 
     def matches(self, scanned: str) -> bool:
-        """Tell in constant time whether a scanned or typed number is this one; gaps are skipped."""
-        return fingerprint.matches(self.digits, "".join(scanned.split()))
+        """Tell in constant time whether a scan or a typed number is this one; gaps are skipped.
+
+        Args:
+            scanned: The text of the other side's QR code, or sixty digits.
+        """
+        text = "".join(scanned.split()).upper()
+        wanted = self.scan_expected if text.startswith(fingerprint.SCAN_PREFIX) else self.digits
+        return fingerprint.matches(wanted, text)
 
     def __str__(self) -> str:
         """Show the digits in twelve groups of five."""

@@ -6,19 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
-from client_sdk import entropy
-from client_sdk.core import fingerprint
-from client_sdk.core.keys import Ed25519KeyPair
-from client_sdk.core.recovery_code import encode_recovery_code
+from client_sdk import entropy, joining
 from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.consent import accept_user, set_blocked
 from client_sdk.delivery.context import Context, open_context
 from client_sdk.delivery.engine import Engine
-from client_sdk.delivery.enrollment import begin, finish, stage_of
 from client_sdk.delivery.errors import (
-    InvitationRefusedError,
-    InvitationUsedError,
     NotContactError,
     NotEnrolledError,
 )
@@ -28,25 +22,24 @@ from client_sdk.handles import (
     DeliveryTimeoutError,
     Enrolled,
     HistoryMessage,
-    SafetyNumber,
     Sent,
     history_message,
 )
 from client_sdk.handover import Handover, MessageIterator
+from client_sdk.identities import IdentityCalls
 from client_sdk.machine.changes import Message, MessageState
 from client_sdk.machine.device import DEVICE_RECORD, OwnDevice, Stage, load_device
 from client_sdk.machine.events import Event
 from client_sdk.machine.state import PeerState
 from client_sdk.stores.ports import Counts
-from client_sdk.stores.sqlite import SqliteStore, has_key, remove_store, store_exists
+from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.tracking import Tracker
-from client_sdk.transport.errors import BrokerUnreachableError, TransportError
-from client_sdk.transport.mqtt import Login, MqttTransport, parse_broker_url
+from client_sdk.transport.errors import TransportError
+from client_sdk.transport.mqtt import Login, MqttTransport
 from client_sdk.wire.content import MessageBody, encode_message_body
-from client_sdk.wire.directory import Contact
 from client_sdk.wire.errors import MalformedError, MisuseError, OperationalError
 from client_sdk.wire.ids import MESSAGE_ID_BYTES, DeviceAddress, MessageId, UserName, parse_user
-from client_sdk.wire.invitation import parse_invitation, password_text
+from client_sdk.wire.invitation import password_text
 
 MAX_HISTORY: Final = 1000
 MAX_POSITION: Final = 2**63 - 1
@@ -59,7 +52,7 @@ StorePath = str | Path
 Given = TypeVar("Given", str, bytes)
 
 
-class Messenger:
+class Messenger(IdentityCalls):
     """One open device; made by ``Messenger.open``."""
 
     def __init__(self, context: Context, running: Running) -> None:
@@ -94,25 +87,41 @@ class Messenger:
             AlreadyEnrolledError: The store is another device's; it is unchanged.
             TransportError: The broker is away; call again.
         """
-        parsed = parse_invitation(invitation)
-        urls = parsed.broker_urls if broker_url is None else (broker_url,)
-        path = Path(store)
-        for url in urls:
-            parse_broker_url(url)
-        existed, had_key = store_exists(path), has_key(path)
-        opened = (SqliteStore.open if existed else SqliteStore.create)(path, passphrase)
-        try:
-            record = await finish(opened, await begin(opened, parsed), urls)
-        except (InvitationRefusedError, InvitationUsedError, BrokerUnreachableError):
-            redeemed = await stage_of(opened) != Stage.KEYS_MADE
-            await opened.close()
-            if not existed and not redeemed:  # the directory has not taken these keys
-                remove_store(path, with_key=not had_key)
-            raise
-        finally:
-            await opened.close()
-        account = Ed25519KeyPair.from_private_bytes(record.account_private)
-        return Enrolled(record.address, encode_recovery_code(account))
+        return await joining.enroll(invitation, Path(store), passphrase, broker_url)
+
+    @classmethod
+    async def recover(
+        cls,
+        invitation: str,
+        store: StorePath,
+        *,
+        recovery_code: str,
+        passphrase: str | None = None,
+        broker_url: str | None = None,
+    ) -> Enrolled:
+        """Come back after losing all devices: a new device under the same account key.
+
+        Contacts see no other identity, and send to the new device what the lost ones had not
+        receipted. The lost devices are suspended. After a crash the same call goes on where it
+        stopped.
+
+        Args:
+            invitation: The line that the operator gave for this, by ``invite --recover``.
+            store: Where the new device's store is made, mode 0600.
+            recovery_code: What was shown when the account was made.
+            passphrase: Encrypts the store; without one a key file is made beside it.
+            broker_url: In place of the addresses in the invitation.
+
+        Raises:
+            InvalidRecoveryCodeError: It has a typing error; nothing was changed: call again.
+            WrongRecoveryCodeError: It is another account's; the same.
+            WrongInvitationError: The invitation is for a new account; nothing was stored.
+            InvitationRefusedError: Used, expired, withdrawn, or the account's devices have
+                changed since it was made; ask for a new one.
+            AlreadyEnrolledError: The store is another device's; it is unchanged.
+            TransportError: The broker is away; call again.
+        """
+        return await joining.recover(invitation, Path(store), recovery_code, passphrase, broker_url)
 
     @classmethod
     @asynccontextmanager
@@ -279,17 +288,6 @@ class Messenger:
         now = now_ms()
         return [history_message(one) for one in stored if not _is_over(one.message, now)]
 
-    async def contacts(self) -> list[Contact]:
-        """Return whom the directory's policy lets this user reach; the last known when offline."""
-        if self.connected:
-            try:
-                found = await self._context.directory.fetch_contacts()
-                await self._context.store.replace_contacts(found)
-            except OperationalError:
-                return await self._context.store.contacts()
-            return found
-        return await self._context.store.contacts()
-
     async def requests(self) -> list[HistoryMessage]:
         """Return the first waiting message of every stranger, under an open policy."""
         return [history_message(one) for one in await self._context.store.requests()]
@@ -305,27 +303,6 @@ class Messenger:
     async def unblock(self, user: str) -> None:
         """Take a block back."""
         await set_blocked(self._context, parse_user(user), blocked=False)
-
-    async def safety_number(self, user: str) -> SafetyNumber:
-        """Return the number to compare with ``user`` over another channel.
-
-        Raises:
-            NotContactError: No such contact.
-            OperationalError: The user is not known yet and the directory cannot be asked.
-        """
-        if parse_user(user) == self.user:
-            raise MisuseError("a safety number is for two users; name the other one")
-        state = await self._known(parse_user(user))
-        if state.peer.account_key is None:
-            raise NotContactError(f"no keys of {user} are known")
-        own = self._context.own
-        digits = fingerprint.numeric(
-            own.user.encode(),
-            own.record.device_list.account_key,
-            state.user.encode(),
-            state.peer.account_key,
-        )
-        return SafetyNumber(state.user, digits)
 
     async def counts(self) -> Counts:
         """Return how much waits: queued, under way, unread, one-time prekeys uploaded."""

@@ -17,6 +17,7 @@ from client_sdk.wire.errors import MisuseError
 
 if TYPE_CHECKING:
     from keydir.config import DirectorySettings
+    from keydir.records import Purpose
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -39,17 +40,30 @@ def invite(
     data: Data,
     role: Annotated[str | None, typer.Option(help="A role of the policy.")] = None,
     name: Annotated[str | None, typer.Option(help="The name that contacts are shown.")] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="An account that exists: new account key and device.")
+    ] = False,
+    recover: Annotated[
+        bool,
+        typer.Option("--recover", help="An account that exists: new device, by recovery code."),
+    ] = False,
     broker_url: BrokerUrls = None,
     database: Database = None,
     json_lines: Json = False,
 ) -> None:
-    """Make one invitation: a line that enrols one device within 72 hours."""
+    """Make one invitation: a line that enrols one device within 72 hours.
+
+    Who has an account already needs --recover (with the recovery code; contacts notice nothing)
+    or --reset (a new identity, every contact is told). Either suspends all earlier devices of the
+    user when the line is redeemed.
+    """
     from keydir import commands
     from keydir.config import DirectorySettings
 
     with reported_errors():
         settings = DirectorySettings(data_dir=data, database_url=database)
-        wanted = commands.Invite(user, role, name, tuple(broker_url or ()))
+        purpose = _purpose(reset=reset, recover=recover)
+        wanted = commands.Invite(user, role, name, tuple(broker_url or ()), purpose)
         invited = commands.invite(settings, wanted)
         shown = {
             "user": invited.user,
@@ -110,6 +124,14 @@ def keydir(
             policy=policy,
         )
         asyncio.run(_run(settings, lambda: _say_ready(json_lines=json_lines)))
+
+
+def _purpose(*, reset: bool, recover: bool) -> "Purpose":
+    from keydir.records import Purpose
+
+    if reset and recover:
+        raise MisuseError("give either --reset or --recover; nothing was changed")
+    return Purpose.RESET if reset else Purpose.RECOVER if recover else Purpose.NEW
 
 
 async def _run(settings: "DirectorySettings", ready: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from client_sdk.entropy import draw_bytes, draw_id
 from client_sdk.transport.errors import InvalidBrokerUrlError
 from client_sdk.transport.mqtt import MqttTransport, parse_broker_url
+from client_sdk.wire.bundle import DEVICE_LIST, device_list_hash
 from client_sdk.wire.directory import enroll_login_secret
 from client_sdk.wire.encoded_keys import SigningKey
 from client_sdk.wire.errors import MisuseError
@@ -24,6 +25,8 @@ from client_sdk.wire.invitation import (
     MAX_BROKER_URLS,
     SECRET_BYTES,
     Invitation,
+    ReturnInvitation,
+    Standing,
     format_invitation,
     password_text,
     secret_hash,
@@ -32,10 +35,12 @@ from client_sdk.wire.limits import MAX_DISPLAY_NAME_CHARACTERS
 from keydir.config import DirectorySettings
 from keydir.data import DirectoryKeys, read_broker_urls, read_keys
 from keydir.desk import wall_ms
+from keydir.enrollment import used_numbers
 from keydir.errors import DataDirectoryError, NoBrokerUrlError, UnknownUserError, UserExistsError
 from keydir.ports import Transaction
 from keydir.prepare import claim, prepare_directory, stored_policy
-from keydir.records import InvitationRow
+from keydir.records import Account, InvitationRow, Purpose
+from keydir.rules import next_device_number
 from keydir.service import KeyDirectory
 from keydir.stores.sql import SqlDirectoryStore
 
@@ -52,12 +57,15 @@ class Invite:
         role: A role of the policy; None where it has only one.
         name: The name that contacts are shown; None is the user name.
         broker_urls: Addresses for the device; empty: those that the server has recorded.
+        purpose: A new account, or a new device in place of all those of an account that exists;
+            then a role or name that is None stays as it is.
     """
 
     user: str
     role: str | None = None
     name: str | None = None
     broker_urls: tuple[str, ...] = ()
+    purpose: Purpose = Purpose.NEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +116,23 @@ def invite(settings: DirectorySettings, wanted: Invite) -> Invited:
     An earlier invitation of the same user that was not redeemed ends here.
 
     Raises:
-        MisuseError: The name, role or a broker address is not valid, no address is known, or
-            the user has enrolled already; nothing was changed.
+        MisuseError: The name, role or a broker address is not valid, no address is known, the
+            user has enrolled already, or has not where the purpose needs it; nothing was changed.
         OperationalError: The directory's files cannot be used; nothing was changed.
     """
     user = parse_user(wanted.user)
-    name = _display_name(wanted.name or user)
     keys = read_keys(settings.data_dir)
     urls = _broker_urls(settings, wanted.broker_urls)
     invitation_id = InvitationId(draw_id())
     secret = draw_bytes(SECRET_BYTES)
     expires_at = wall_ms() + INVITATION_LIFETIME_MS
     with _opened(settings, keys) as transaction:
-        role = stored_policy(transaction).role_for(wanted.role)
-        if transaction.accounts.account(user) is not None:
-            raise UserExistsError(
-                f"{user} has enrolled already; nothing was changed; "
-                "an account that exists is not invited again"
-            )
-        transaction.invitations.replace(InvitationRow(invitation_id, user, role, name, expires_at))
+        earlier = _earlier_account(transaction, user, wanted.purpose)
+        role, name = _role_and_name(transaction, wanted, user, earlier)
+        standing = None if earlier is None else _standing(transaction, earlier, wanted.purpose)
+        transaction.invitations.replace(
+            InvitationRow(invitation_id, user, role, name, expires_at, purpose=wanted.purpose)
+        )
         login = ENROLL_LOGIN_PREFIX + invitation_id
         login_secret = enroll_login_secret(invitation_id, secret)
         transaction.logins.put(login, secret_hash(password_text(login_secret)), expires_at)
@@ -141,7 +147,8 @@ def invite(settings: DirectorySettings, wanted: Invite) -> Invited:
         ca_fingerprint=None,
         expires_at=expires_at,
     )
-    return Invited(user, role, format_invitation(invitation), expires_at)
+    line = invitation if standing is None else ReturnInvitation(invitation, standing)
+    return Invited(user, role, format_invitation(line), expires_at)
 
 
 def revoke(settings: DirectorySettings, target: str) -> Revoked:
@@ -196,6 +203,41 @@ def _withdraw(transaction: Transaction, user: UserName, address: DeviceAddress |
         return False
     transaction.invitations.end(device.invitation_id)
     return True
+
+
+def _earlier_account(transaction: Transaction, user: UserName, purpose: Purpose) -> Account | None:
+    account = transaction.accounts.account(user)
+    if account is not None and purpose is Purpose.NEW:
+        raise UserExistsError(
+            f"{user} has enrolled already; nothing was changed; an account that exists is invited "
+            "again with --recover (the person has the recovery code) or --reset"
+        )
+    if account is None and purpose is not Purpose.NEW:
+        raise UnknownUserError(
+            f"{user} has no account; nothing was changed; invite without --{purpose}"
+        )
+    return account
+
+
+def _role_and_name(
+    transaction: Transaction, wanted: Invite, user: UserName, earlier: Account | None
+) -> tuple[str, str]:
+    policy = stored_policy(transaction)
+    if earlier is None:
+        return policy.role_for(wanted.role), _display_name(wanted.name or user)
+    role = earlier.role if wanted.role is None else policy.role_for(wanted.role)
+    return role, _display_name(wanted.name or earlier.name)
+
+
+def _standing(transaction: Transaction, account: Account, purpose: Purpose) -> Standing:
+    device_list = DEVICE_LIST.decode(account.device_list)
+    return Standing(
+        may_reset=purpose is Purpose.RESET,
+        device_number=next_device_number(used_numbers(transaction, account.user)),
+        account_key=device_list.account_key,
+        list_version=device_list.version,
+        list_hash=device_list_hash(device_list),
+    )
 
 
 def _display_name(name: str) -> str:

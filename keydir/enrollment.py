@@ -7,6 +7,7 @@ from typing import NamedTuple
 from client_sdk.core.hpke import seal
 from client_sdk.core.signatures import verify_device_list, verify_endorsements
 from client_sdk.wire import topics
+from client_sdk.wire.bundle import DEVICE_LIST, DeviceList
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import (
     ENROLL_REQUEST,
@@ -23,14 +24,22 @@ from client_sdk.wire.ids import (
     ENROLL_LOGIN_PREFIX,
     DeviceNumber,
     InvitationId,
+    UserName,
     device_address,
+    split_address,
 )
 from client_sdk.wire.invitation import password_text, secret_hash
 from keydir.desk import NO_SIGNATURE, Desk, Outgoing
 from keydir.errors import RefusedRequestError
 from keydir.ports import Transaction
-from keydir.records import Account, Device, InvitationRow
-from keydir.rules import ENROLL_LIMIT, Redemption, check_first_list, judge_redemption
+from keydir.records import Account, Device, InvitationRow, Purpose
+from keydir.rules import (
+    ENROLL_LIMIT,
+    Redemption,
+    check_first_list,
+    check_return_list,
+    judge_redemption,
+)
 from keydir.throttle import Charge
 
 
@@ -83,20 +92,38 @@ class Enrollment:
         if redemption is Redemption.USED:
             return _Welcome(Status.INVITATION_USED)
         if redemption is Redemption.FIRST:
-            if transaction.accounts.account(invitation.user) is not None:
+            earlier = transaction.accounts.account(invitation.user)
+            if (earlier is None) is not (invitation.purpose is Purpose.NEW):
                 return _Welcome(Status.INVITATION_USED)
             try:
-                check_first_list(request.device_list, invitation.user)
-                verify_device_list(request.device_list)
-                verify_endorsements(request.device_list)
+                _check_list(transaction, invitation, request.device_list, earlier)
             except ProtocolError:
                 return _Welcome(Status.BAD_REQUEST)
-            _add_account(transaction, invitation, request)
+            self._write_account(transaction, invitation, request)
             transaction.invitations.redeem(
                 invitation.invitation_id, list_hash, request.credential_hash
             )
-        address = device_address(invitation.user, DeviceNumber(1))
+        address = device_address(invitation.user, request.device_list.devices[0].number)
         return _Welcome(Status.OK, address, invitation.role, invitation.name)
+
+    def _write_account(
+        self, transaction: Transaction, invitation: InvitationRow, request: EnrollRequest
+    ) -> None:
+        entry = request.device_list.devices[0]
+        address = device_address(invitation.user, entry.number)
+        account = Account(
+            invitation.user, invitation.role, invitation.name, encode(request.device_list)
+        )
+        device = Device(
+            address, invitation.user, entry.signing_key, invitation_id=invitation.invitation_id
+        )
+        if invitation.purpose is Purpose.NEW:
+            transaction.accounts.add(account, device)
+        else:
+            for lost in transaction.accounts.addresses(invitation.user):
+                transaction.logins.remove(lost)
+            transaction.accounts.replace_devices(account, device, self._desk.wall())
+        transaction.logins.put(address, request.credential_hash, None)
 
     def _sealed(self, request: EnrollRequest, welcome: _Welcome) -> Outgoing:
         keys, invitation_id = self._desk.keys, request.invitation_id
@@ -125,16 +152,25 @@ def _check_password(transaction: Transaction, request: EnrollRequest) -> None:
         raise RefusedRequestError("an enrolment without the invitation's password")
 
 
-def _add_account(
-    transaction: Transaction, invitation: InvitationRow, request: EnrollRequest
+def _check_list(
+    transaction: Transaction,
+    invitation: InvitationRow,
+    device_list: DeviceList,
+    earlier: Account | None,
 ) -> None:
-    entry = request.device_list.devices[0]
-    address = device_address(invitation.user, entry.number)
-    account = Account(
-        invitation.user, invitation.role, invitation.name, encode(request.device_list)
-    )
-    device = Device(
-        address, invitation.user, entry.signing_key, invitation_id=invitation.invitation_id
-    )
-    transaction.accounts.add(account, device)
-    transaction.logins.put(address, request.credential_hash, None)
+    if earlier is None:
+        check_first_list(device_list, invitation.user)
+    else:
+        check_return_list(
+            device_list,
+            DEVICE_LIST.decode(earlier.device_list),
+            used_numbers(transaction, invitation.user),
+            may_reset=invitation.purpose is Purpose.RESET,
+        )
+    verify_device_list(device_list)
+    verify_endorsements(device_list)
+
+
+def used_numbers(transaction: Transaction, user: UserName) -> frozenset[DeviceNumber]:
+    """Return every device number that a user ever had."""
+    return frozenset(split_address(one)[1] for one in transaction.accounts.addresses(user))

@@ -45,6 +45,12 @@ class UserExistsError(MisuseError):
     code = "user_exists"
 
 
+class NumbersUsedUpError(MisuseError):
+    """A user has had every device number; nothing was changed."""
+
+    code = "numbers_used_up"
+
+
 class UnknownUserError(MisuseError):
     """A user or device that the directory does not know; nothing was changed."""
 

@@ -29,6 +29,10 @@ class Accounts(Protocol):
         """Add a user with the first device."""
         ...
 
+    def replace_devices(self, account: Account, device: Device, now: int) -> None:
+        """Give a user one new device in place of all earlier ones, which are revoked."""
+        ...
+
     def device(self, address: DeviceAddress) -> Device | None:
         """Return one device, revoked or not; a device of a revoked user is revoked."""
         ...

@@ -1,7 +1,7 @@
 """What the directory's store holds, as frozen records."""
 
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from client_sdk.wire.encoded_keys import SigningKey
@@ -17,6 +17,17 @@ class PrekeyKind(IntEnum):
     ONE_TIME_KEM = 4
 
 
+class Purpose(StrEnum):
+    """What an invitation is for."""
+
+    NEW = "new"
+    """A user who has no account yet."""
+    RECOVER = "recover"
+    """An account that exists: a new device under its own account key."""
+    RESET = "reset"
+    """An account that exists: a new device, under a new account key or its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class InvitationRow:
     """One invitation; the hashes are set once it was redeemed."""
@@ -28,6 +39,7 @@ class InvitationRow:
     expires_at: int
     device_list_hash: bytes | None = None
     credential_hash: bytes | None = field(default=None, repr=False)
+    purpose: Purpose = Purpose.NEW
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 All times are in milliseconds; which clock they come from is the caller's choice.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -12,11 +13,13 @@ from client_sdk.wire.bundle import (
     MAX_PREKEY_AGE_MS,
     NO_PREVIOUS_LIST,
     DeviceList,
+    device_list_hash,
 )
 from client_sdk.wire.directory import PublishPrekeys, Relation
 from client_sdk.wire.healing import StoreCounters
-from client_sdk.wire.ids import UserName
-from keydir.errors import RefusedRequestError
+from client_sdk.wire.ids import DeviceNumber, UserName
+from client_sdk.wire.limits import MAX_DEVICE_NUMBER
+from keydir.errors import NumbersUsedUpError, RefusedRequestError
 from keydir.policy import Policy
 from keydir.records import Account, Answer, InvitationRow, PoolCounts
 
@@ -142,6 +145,52 @@ def check_first_list(device_list: DeviceList, user: UserName) -> None:
         or not devices[0].manager
     ):
         raise RefusedRequestError("not the first device list of the invited user")
+
+
+def check_return_list(
+    device_list: DeviceList, known: DeviceList, used: Collection[int], *, may_reset: bool
+) -> None:
+    """Accept the shape of a list by which one new device takes an account over.
+
+    Under the present account key it is the next list of the chain; under another one, where that
+    is allowed, it is a first list. Signatures are for the caller.
+
+    Args:
+        device_list: What the new device sent.
+        known: The account's present list.
+        used: Device numbers that the user ever had.
+        may_reset: Whether a new account key is allowed.
+
+    Raises:
+        RefusedRequestError: It is neither, or not of one manager device with an unused number.
+    """
+    same_account = device_list.account_key == known.account_key
+    place = (known.version + 1, device_list_hash(known)) if same_account else (1, NO_PREVIOUS_LIST)
+    devices = device_list.devices
+    if (
+        device_list.user != known.user
+        or not (same_account or may_reset)
+        or (device_list.version, device_list.previous_hash) != place
+        or len(devices) != 1
+        or devices[0].number in used
+        or not devices[0].manager
+    ):
+        raise RefusedRequestError("not a list by which a device takes this account over")
+
+
+def next_device_number(used: Collection[int]) -> DeviceNumber:
+    """Return a device number that a user never had.
+
+    Raises:
+        NumbersUsedUpError: All of 1 to 127 were used; nothing was changed.
+    """
+    number = max(used, default=0) + 1
+    if number > MAX_DEVICE_NUMBER:
+        raise NumbersUsedUpError(
+            f"all {MAX_DEVICE_NUMBER} device numbers of this user were used; nothing was changed; "
+            "invite the person under another name"
+        )
+    return DeviceNumber(number)
 
 
 def check_prekey_batch(batch: PublishPrekeys, now: int) -> None:

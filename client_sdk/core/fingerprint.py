@@ -1,5 +1,6 @@
 """The safety number: sixty digits that two users compare to know that nobody stands between."""
 
+import base64
 import hashlib
 import hmac
 from functools import lru_cache
@@ -14,7 +15,10 @@ MAX_ITERATIONS: Final = 1_000_000
 _VERSION: Final = b"\x00\x00"
 _HALF_BYTES: Final = 30
 _CHUNK_BYTES: Final = 5
-_CACHED_HALVES: Final = 64
+_CACHED_DIGESTS: Final = 64
+_SCANNED_BYTES: Final = 32
+SCAN_PREFIX: Final = "RATCHETMQ:SN1:"
+"""What every scannable safety number begins with; 1 is its version."""
 
 
 def numeric(
@@ -44,17 +48,49 @@ def numeric(
     return "".join(sorted(halves))
 
 
-def matches(digits: str, scanned: str) -> bool:
+def scannable(
+    local_id: bytes, local_key: bytes, remote_id: bytes, remote_key: bytes
+) -> tuple[str, str]:
+    """Return what this side shows as a QR code, and what a scan of the other side's must be.
+
+    A code holds half of SHA-512 of each user, the showing side's first, after a version. It is
+    bound to both names and both keys, and a scan of one's own code never matches.
+
+    Args:
+        local_id: This user's name as bytes.
+        local_key: This user's account key, 33 bytes encoded (type byte first).
+        remote_id: The other user's name as bytes.
+        remote_key: The other user's account key, 33 bytes encoded.
+
+    Source: libsignal, scannable fingerprint; the encoding is ours: the characters of a QR code's
+        alphanumeric mode, so that it stays small.
+    """
+    local = _digest(local_id, local_key, ITERATIONS)[:_SCANNED_BYTES]
+    remote = _digest(remote_id, remote_key, ITERATIONS)[:_SCANNED_BYTES]
+    return _scan(local + remote), _scan(remote + local)
+
+
+def matches(expected: str, scanned: str) -> bool:
     """Tell in constant time whether a scanned safety number is the expected one."""
-    return hmac.compare_digest(digits.encode(), scanned.encode(errors="replace"))
+    return hmac.compare_digest(expected.encode(), scanned.encode(errors="replace"))
 
 
-@lru_cache(maxsize=_CACHED_HALVES)
 def half(user_id: bytes, key: bytes, iterations: int) -> str:
-    """Return one user's 30 digits; remembered, for one's own half stands in every number."""
+    """Return one user's 30 digits."""
+    digest = _digest(user_id, key, iterations)
+    chunks = (digest[at : at + _CHUNK_BYTES] for at in range(0, _HALF_BYTES, _CHUNK_BYTES))
+    return "".join(f"{int.from_bytes(chunk, 'big') % 100_000:05d}" for chunk in chunks)
+
+
+@lru_cache(maxsize=_CACHED_DIGESTS)
+def _digest(user_id: bytes, key: bytes, iterations: int) -> bytes:
+    # Remembered: one's own stands in every number, and it costs milliseconds.
     sha512 = hashlib.sha512
     digest = sha512(_VERSION + key + user_id + key).digest()
     for _ in range(iterations - 1):
         digest = sha512(digest + key).digest()
-    chunks = (digest[at : at + _CHUNK_BYTES] for at in range(0, _HALF_BYTES, _CHUNK_BYTES))
-    return "".join(f"{int.from_bytes(chunk, 'big') % 100_000:05d}" for chunk in chunks)
+    return digest
+
+
+def _scan(content: bytes) -> str:
+    return SCAN_PREFIX + base64.b32encode(content).decode().rstrip("=")

@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from client_sdk.delivery.adoption import Adoption
 from client_sdk.delivery.bell import Bell
 from client_sdk.delivery.directory import DirectoryClient
 from client_sdk.delivery.peers import Peers
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.events import Event, SessionDamaged
+from client_sdk.machine.identity import is_held
 from client_sdk.stores.ports import ClientStore
-from client_sdk.wire.ids import DeviceAddress
+from client_sdk.wire import topics
+from client_sdk.wire.ids import DeviceAddress, UserName
 
 MAX_WAITING_EVENTS: Final = 1000
 """Events that nobody has taken; the oldest give way."""
@@ -61,6 +64,24 @@ class Context:
     clears: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
     """Topics to clear, after the commit that made them superfluous."""
 
+    resync_bell: Bell = field(default_factory=Bell)
+    """Rung when mail that was left on the broker may be opened now."""
+    held: set[UserName] = field(default_factory=set)
+    """Users whose mail may be left on the broker until they are trusted or verified."""
+
+    def adopted(self, adoption: Adoption) -> None:
+        """Act on a device list that was adopted, after its commit."""
+        state = adoption.step.state
+        if is_held(state):
+            self.held.add(state.user)
+        for one in adoption.dropped:
+            topic = topics.inbox(one.recipient, self.own.address, one.envelope_id)
+            self.clears.put_nowait(topic)
+        if adoption.step.events:
+            self.events.emit(adoption.step.events)
+        self.outbox_bell.ring()
+        self.changed_bell.ring()
+
     def ring_all(self) -> None:
         """Wake everybody: another process has written."""
         self.outbox_bell.ring()
@@ -72,10 +93,15 @@ class Context:
 
 def open_context(store: ClientStore, own: OwnDevice) -> Context:
     """Return the context of a device whose store is open."""
+
+    def adopted(adoption: Adoption) -> None:
+        context.adopted(adoption)
+
     directory = DirectoryClient(store, own)
     events = EventQueue()
 
     def damaged(device: DeviceAddress) -> None:
         events.emit([SessionDamaged(device)])
 
-    return Context(store, own, directory, Peers(store, own, directory, damaged), events)
+    context = Context(store, own, directory, Peers(store, own, directory, adopted, damaged), events)
+    return context

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Final
 
 from client_sdk import entropy
+from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.guard import Guard
 from client_sdk.delivery.healing import Healing
+from client_sdk.delivery.identity import release_loop
 from client_sdk.delivery.inbox import Inbox
 from client_sdk.delivery.lease import ConnectionLease
+from client_sdk.delivery.list_checks import list_check_loop
 from client_sdk.delivery.outbox import Outbox
 from client_sdk.delivery.pace import Pace, step
 from client_sdk.delivery.receipts import Receipts
@@ -192,6 +195,8 @@ class Engine:
                 self._upkeep.prekey_loop(),
                 self._upkeep.contacts_once(),
                 rotation_loop(self._context),
+                list_check_loop(self._context, self._pace.list_check_seconds),
+                release_loop(self._context),
             ):
                 group.create_task(loop)
 
@@ -239,8 +244,10 @@ class Engine:
         address = self._context.own.address
         passes = 0
         accepted = self._inbox.accepted
+        ticket = self._context.resync_bell.ticket()
         while True:
-            await asyncio.sleep(step(self._pace.resync_seconds, passes))
+            await wait_for(ticket, step(self._pace.resync_seconds, passes))
+            ticket = self._context.resync_bell.ticket()
             passes += 1
             brought, accepted = self._inbox.accepted - accepted, self._inbox.accepted
             while True:

@@ -7,7 +7,7 @@ from typing import Final
 from client_sdk import entropy
 from client_sdk.core import hpke
 from client_sdk.core.hpke import HpkeKeyPair
-from client_sdk.core.keys import verify
+from client_sdk.core.keys import Ed25519KeyPair, verify
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import open_context
 from client_sdk.delivery.errors import (
@@ -21,8 +21,10 @@ from client_sdk.delivery.upkeep import make_first_prekeys, upload_waiting
 from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import (
     DEVICE_RECORD,
+    FIRST_PLACE,
     DeviceRecord,
     FreshDevice,
+    ListPlace,
     Stage,
     encode_device,
     load_device,
@@ -53,8 +55,19 @@ REPEAT_SECONDS: Final = 2.0
 REPEATS: Final = 10
 
 
-async def begin(store: ClientStore, invitation: Invitation) -> DeviceRecord:
+async def begin(
+    store: ClientStore,
+    invitation: Invitation,
+    place: ListPlace = FIRST_PLACE,
+    account: Ed25519KeyPair | None = None,
+) -> DeviceRecord:
     """Return the store's device, made and committed now where the store is new.
+
+    Args:
+        store: An open store.
+        invitation: What the device was told.
+        place: Where its device list stands.
+        account: The account key where there is one already; None draws a new one.
 
     Raises:
         AlreadyEnrolledError: The store is of another invitation's device; nothing changed.
@@ -69,7 +82,7 @@ async def begin(store: ClientStore, invitation: Invitation) -> DeviceRecord:
             )
         return record
     fresh = FreshDevice(
-        account=entropy.draw_ed25519(),
+        account=account or entropy.draw_ed25519(),
         signing=entropy.draw_ed25519(),
         identity=entropy.draw_x25519(),
         credential=entropy.draw_bytes(SECRET_BYTES),
@@ -77,7 +90,7 @@ async def begin(store: ClientStore, invitation: Invitation) -> DeviceRecord:
         nonce=entropy.draw_bytes(NONCE_BYTES),
         reply_private=entropy.draw_hpke().private_bytes(),
     )
-    record = new_device(invitation, fresh, now_ms())
+    record = new_device(invitation, fresh, now_ms(), place)
     await store.commit(Changes(device=encode_device(record)))
     return record
 

@@ -33,6 +33,18 @@ class InvitationUsedError(MisuseError):
     code = "invitation_used"
 
 
+class WrongInvitationError(MisuseError):
+    """The invitation is not for what was asked; nothing was changed."""
+
+    code = "wrong_invitation"
+
+
+class WrongRecoveryCodeError(MisuseError):
+    """The recovery code is of another account; nothing was changed."""
+
+    code = "wrong_recovery_code"
+
+
 class AlreadyEnrolledError(MisuseError):
     """The store belongs to a device that another invitation made."""
 

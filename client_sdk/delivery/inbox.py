@@ -208,7 +208,7 @@ class Inbox:
         except ProtocolError as error:
             await self._did_not_open(step, arrived, payload, error)
             return []
-        step.handshakes.update(opened.changes.handshakes)
+        step.handshakes.update(one.digest for one in opened.changes.handshakes)
         step.prekeys_spent.update(opened.changes.prekeys_spent)
         return [opened]
 

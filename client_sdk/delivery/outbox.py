@@ -27,7 +27,8 @@ from client_sdk.machine.changes import (
     combine,
 )
 from client_sdk.machine.errors import IdentityChangedError, NoSessionError
-from client_sdk.machine.events import Failed, IdentityChanged, RecipientInactive
+from client_sdk.machine.events import Failed, RecipientInactive
+from client_sdk.machine.identity import is_held
 from client_sdk.machine.sending import plan_message, without_session
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.stores.errors import StaleSnapshotError
@@ -109,7 +110,12 @@ class Outbox:
     async def _submit_planned(self, message: Message) -> bool:
         context, user = self._context, message.conversation
         state = await context.peers.load(user)
-        if not state.devices or without_session(state) or await context.store.queued(user, 1):
+        if (
+            is_held(state)
+            or not state.devices
+            or without_session(state)
+            or await context.store.queued(user, 1)
+        ):
             return False
         room = await self._room(state)
         if room.envelopes == 0:
@@ -161,8 +167,7 @@ class Outbox:
         except RateLimitedError:
             self._hold_back(user, RATE_LIMIT_RETRY_SECONDS)
         except IdentityChangedError:
-            self._context.events.emit([IdentityChanged(user)])
-            self._hold_back(user, DISTRUST_RETRY_SECONDS)
+            self._context.held.add(user)  # what is queued waits for trust or verify
         except ProtocolError as error:
             _logger.warning("the directory's keys of a user were refused: %s", error.code)
             self._hold_back(user, DISTRUST_RETRY_SECONDS)

@@ -12,6 +12,9 @@ RESYNC_SECONDS: Final = (5.0, 10.0, 180.0)
 ASK_AGAIN_SECONDS: Final = 120.0
 """When an envelope that did not open is asked for again."""
 
+LIST_CHECK_SECONDS: Final = (30.0, 120.0, 600.0, 3600.0)
+"""When the device list of a user who owes receipts is asked for again; the last repeats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -20,6 +23,7 @@ class Pace:
     resend_seconds: tuple[float, ...] = RESEND_SECONDS
     resync_seconds: tuple[float, ...] = RESYNC_SECONDS
     ask_again_seconds: float = ASK_AGAIN_SECONDS
+    list_check_seconds: tuple[float, ...] = LIST_CHECK_SECONDS
 
 
 def step(delays: tuple[float, ...], number: int) -> float:

@@ -13,11 +13,12 @@ from client_sdk.core.errors import StateFormatError
 from client_sdk.core.session import InitiatorKeys
 from client_sdk.core.session_record import SessionRecord
 from client_sdk.core.state_format import parse_record
+from client_sdk.delivery.adoption import Adoption, check_not_held, plan_adoption
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.directory import DirectoryClient
+from client_sdk.delivery.errors import NotContactError
 from client_sdk.machine.changes import Changes, SessionRow, combine
 from client_sdk.machine.device import OwnDevice
-from client_sdk.machine.devices import adopt_device_list
 from client_sdk.machine.sending import (
     FreshEnvelope,
     FreshEnvelopes,
@@ -27,7 +28,7 @@ from client_sdk.machine.sending import (
 )
 from client_sdk.machine.state import PeerState, expired, parse_device_list, session_rows, written
 from client_sdk.stores.ports import ClientStore
-from client_sdk.wire.bundle import PrekeyBundle, addresses
+from client_sdk.wire.bundle import DeviceList, PrekeyBundle, addresses
 from client_sdk.wire.directory import DeviceListReply
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName, user_of
 
@@ -51,13 +52,23 @@ class Peers:
         store: ClientStore,
         own: OwnDevice,
         directory: DirectoryClient,
+        told: Callable[[Adoption], None],
         damaged: Callable[[DeviceAddress], None] = lambda _: None,
     ) -> None:
-        """Start with nothing loaded; ``damaged`` is told of sessions that cannot be read."""
+        """Start with nothing loaded.
+
+        Args:
+            store: Where all of it is committed.
+            own: This device.
+            directory: Answers lists and bundles.
+            told: Hears of every adopted device list, committed.
+            damaged: Hears of sessions that cannot be read.
+        """
         self._damaged = damaged
         self._store = store
         self._own = own
         self._directory = directory
+        self._told = told
         self._cache: OrderedDict[UserName, PeerState] = OrderedDict()
         self._locks: WeakValueDictionary[UserName, asyncio.Lock] = WeakValueDictionary()
 
@@ -100,7 +111,7 @@ class Peers:
         """Fetch and adopt a user's device list; call without the user's lock.
 
         Raises:
-            IdentityChangedError: The account key is another one; nothing was adopted.
+            IdentityChangedError: The user was verified and has another account key now.
             NotContactError: The directory lets this user not be reached.
             DirectoryUnavailableError: No answer.
         """
@@ -112,16 +123,43 @@ class Peers:
         """Fetch what the next message to ``user`` needs; call without the user's lock.
 
         A directory that is slow to answer must not hold up what ``user`` sends meanwhile.
+
+        Raises:
+            IdentityChangedError: The user was verified and has another account key now.
+            NotContactError: The directory lets this user not be reached.
+            DirectoryUnavailableError: No answer.
         """
         state = await self.load(user)
-        reply, device_list, wanted = None, state.device_list, without_session(state)
-        if device_list is None:
-            reply = await self._directory.fetch_device_list(user)
-            device_list, wanted = reply.device_list, addresses(reply.device_list)
-        bundles = [await self._directory.fetch_bundle(device) for device in wanted]
-        if any(bundle.device_list != device_list for bundle in bundles):
-            reply = await self._directory.fetch_device_list(user)
-        return Fetched(reply, tuple(bundles))
+        check_not_held(state)
+        known, wanted = state.device_list, without_session(state)
+        if known is None:
+            return await self._fetch_new(user, {})
+        bundles: dict[DeviceAddress, PrekeyBundle] = {}
+        try:
+            for device in wanted:
+                bundles[device] = await self._directory.fetch_bundle(device)
+        except NotContactError:  # a device that is gone, or the whole user
+            return await self._fetch_new(user, bundles, unlike=known)
+        if any(bundle.device_list != known for bundle in bundles.values()):
+            return await self._fetch_new(user, bundles)
+        return Fetched(None, tuple(bundles.values()))
+
+    async def _fetch_new(
+        self,
+        user: UserName,
+        bundles: dict[DeviceAddress, PrekeyBundle],
+        unlike: DeviceList | None = None,
+    ) -> Fetched:
+        """Fetch the newest list, and the bundles of its devices that are not known yet."""
+        state = await self.load(user)
+        reply = await self._directory.fetch_device_list(user)
+        if reply.device_list == unlike:
+            raise NotContactError("a listed device of the contact cannot be reached any more")
+        known = set() if _is_other_account(state, reply) else set(state.devices)
+        for device in addresses(reply.device_list):
+            if device not in bundles and device not in known:
+                bundles[device] = await self._directory.fetch_bundle(device)
+        return Fetched(reply, tuple(bundles.values()))
 
     async def with_sessions(self, state: PeerState, fetched: Fetched) -> PeerState:
         """Return the state with a session for every active device; call with the lock held.
@@ -130,6 +168,7 @@ class Peers:
         """
         if fetched.reply is not None:
             state = await self._adopt(state, fetched.reply)
+        check_not_held(state)
         missing = without_session(state)
         for bundle in fetched.bundles:
             if bundle.address not in missing:
@@ -171,8 +210,14 @@ class Peers:
             return SessionRecord()
 
     async def _adopt(self, state: PeerState, reply: DeviceListReply) -> PeerState:
-        adopted, changes = adopt_device_list(state, reply)
-        return await self.commit(adopted, changes, ())
+        adoption = await plan_adoption(self._store, self._own, state, reply)
+        adopted, changes, _ = adoption.step
+        if changes != Changes():
+            devices = adoption.step.changed_sessions(state)
+            adopted = await self.commit(adopted, changes, devices)
+        self._told(adoption)
+        check_not_held(adopted)
+        return adopted
 
     def _remember(self, state: PeerState) -> None:
         self._cache[state.user] = state
@@ -187,6 +232,10 @@ def _fresh_session(bundle: PrekeyBundle) -> InitiatorKeys:
         entropy.encapsulate(bundle.kem_prekey.key),
         entropy.draw_x25519(),
     )
+
+
+def _is_other_account(state: PeerState, reply: DeviceListReply) -> bool:
+    return state.peer.account_key != reply.device_list.account_key
 
 
 def fresh_envelopes(state: PeerState) -> FreshEnvelopes:

@@ -14,6 +14,7 @@ from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.delivery.peers import fresh_envelopes
 from client_sdk.machine.changes import Changes, ReceiptDue
+from client_sdk.machine.errors import IdentityChangedError
 from client_sdk.machine.sending import FreshReceipt, plan_receipts
 from client_sdk.stores.errors import StaleSnapshotError, StoreError
 from client_sdk.wire.errors import OperationalError, ProtocolError
@@ -84,6 +85,8 @@ class Receipts:
                 fresh = FreshReceipt(entropy.draw_message_id(), fresh_envelopes(state))
                 moved, changes = plan_receipts(context.own, state, owed, fresh, now_ms())
                 await context.peers.commit(moved, changes, moved.devices)
+        except IdentityChangedError:
+            return  # still owed, until the user is trusted or verified
         except StaleSnapshotError:
             return  # still owed: the next round plans again
         except StoreError:

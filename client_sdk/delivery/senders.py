@@ -10,7 +10,6 @@ from client_sdk.delivery.contacts import withdraw
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.machine.errors import IdentityChangedError
-from client_sdk.machine.events import IdentityChanged
 from client_sdk.machine.opening import Arrived
 from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.wire.errors import OperationalError, ProtocolError
@@ -98,8 +97,8 @@ class SenderLookup:
             self._refused[user] = time.monotonic() + REMEMBERED_SECONDS
             await withdraw(context, user)
             return False
-        except IdentityChangedError:
-            context.events.emit([IdentityChanged(user)])
+        except IdentityChangedError as error:
+            _logger.info("mail is left on the broker: %s", error.code)
         except ProtocolError as error:
             _logger.warning("the directory's keys of a sender were refused: %s", error.code)
         except StaleSnapshotError:

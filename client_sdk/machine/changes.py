@@ -50,6 +50,16 @@ class Peer(NamedTuple):
     accepted: bool = False
     blocked: bool = False
     next_sequence: int = 1
+    verified: bool = False
+    """The account key was compared."""
+    offered_list: bytes | None = None
+    """A device list under another account key than a verified one: nothing is sent meanwhile."""
+    shown_key: AccountKey | None = None
+    """The account key whose safety number was shown last."""
+    superseded: tuple[AccountKey, ...] = ()
+    """Account keys before this one; none of them is ever taken again."""
+    replacements: int = 0
+    """How often all devices of the user were replaced by new ones."""
 
 
 class SessionRow(NamedTuple):
@@ -213,6 +223,13 @@ class PrekeyRow(NamedTuple):
         return f"PrekeyRow(kind={self.kind.name}, id={self.id})"
 
 
+class AcceptedHandshake(NamedTuple):
+    """A handshake that began a session: remembered as long as its signed prekey's private half."""
+
+    digest: bytes
+    signed_prekey_id: int
+
+
 class StateChange(NamedTuple):
     """A message that gets another state; ids are only unique for one sender."""
 
@@ -253,7 +270,7 @@ class Changes:
     receipts_due: tuple[ReceiptDue, ...] = ()
     receipts_sent: tuple[ReceiptDue, ...] = ()
     receipted: tuple[Receipted, ...] = ()
-    handshakes: tuple[bytes, ...] = ()
+    handshakes: tuple[AcceptedHandshake, ...] = ()
     prekeys: tuple[PrekeyRow, ...] = ()
     prekeys_uploaded: tuple[tuple[PrekeyKind, int], ...] = ()
     prekeys_spent: tuple[tuple[PrekeyKind, int], ...] = ()

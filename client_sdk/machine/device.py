@@ -92,18 +92,32 @@ class OwnDevice:
         return self.record.device_list.user
 
 
-def new_device(invitation: Invitation, fresh: FreshDevice, now: int) -> DeviceRecord:
-    """Return the record of a user's first device, with version 1 of the device list.
+class ListPlace(NamedTuple):
+    """Where a device list of one device stands in its account's chain."""
+
+    number: DeviceNumber
+    version: int
+    previous_hash: bytes
+
+
+FIRST_PLACE: Final = ListPlace(FIRST_DEVICE, 1, NO_PREVIOUS_LIST)
+
+
+def new_device(
+    invitation: Invitation, fresh: FreshDevice, now: int, place: ListPlace = FIRST_PLACE
+) -> DeviceRecord:
+    """Return the record of a user's only device, with the device list that says so.
 
     Args:
         invitation: What the device was told.
-        fresh: Newly drawn keys.
+        fresh: Newly drawn keys; the account key of a device that comes back is the old one.
         now: ms since 1970.
+        place: Its number, and the list's place in the chain.
     """
-    address = device_address(invitation.user, FIRST_DEVICE)
+    address = device_address(invitation.user, place.number)
     account_key = AccountKey(fresh.account.public)
     entry = DeviceEntry(
-        number=FIRST_DEVICE,
+        number=place.number,
         signing_key=SigningKey(fresh.signing.public),
         identity_key=IdentityKey(fresh.identity.public),
         added_at=now,
@@ -116,7 +130,9 @@ def new_device(invitation: Invitation, fresh: FreshDevice, now: int) -> DeviceRe
         account_private=fresh.account.private_bytes(),
         signing_private=fresh.signing.private_bytes(),
         identity_private=fresh.identity.private_bytes(),
-        device_list=sign_device_list(fresh.account, invitation.user, 1, NO_PREVIOUS_LIST, (entry,)),
+        device_list=sign_device_list(
+            fresh.account, invitation.user, place.version, place.previous_hash, (entry,)
+        ),
         credential=fresh.credential,
         stream_id=fresh.stream_id,
         invitation=invitation,

@@ -37,6 +37,7 @@ def adopt_device_list(state: PeerState, reply: DeviceListReply) -> tuple[PeerSta
         relation=reply.relation,
         role=reply.role,
         name=reply.name,
+        offered_list=None,
     )
     changed = replace(state, peer=peer, device_list=offered)
     return changed, Changes(based_on=based_on(state), peers=(peer,))

@@ -1,6 +1,6 @@
 """Why a step is not taken."""
 
-from client_sdk.wire.errors import OperationalError, ProtocolError
+from client_sdk.wire.errors import MisuseError, OperationalError, ProtocolError
 
 
 class NoSessionError(OperationalError):
@@ -10,9 +10,15 @@ class NoSessionError(OperationalError):
 
 
 class IdentityChangedError(ProtocolError):
-    """A user's account key is not the one that was pinned; the list was refused."""
+    """A user's account key is not the one that was pinned or verified; nothing was sent."""
 
     code = "identity_changed"
+
+
+class NotComparedError(MisuseError):
+    """The safety number that was shown is not the one that would be verified now."""
+
+    code = "not_compared"
 
 
 class DeviceListError(ProtocolError):

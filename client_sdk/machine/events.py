@@ -82,9 +82,14 @@ class ContactRequest(NamedTuple):
 
 
 class IdentityChanged(NamedTuple):
-    """The directory gave another account key for a known user; it was refused."""
+    """The account key of a known user is another one now.
+
+    ``held``: the user was verified, so nothing is sent to them, and nothing from the new key is
+    shown, before ``trust`` or ``verify``.
+    """
 
     user: UserName
+    held: bool = False
 
 
 class RecipientInactive(NamedTuple):

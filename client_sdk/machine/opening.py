@@ -22,7 +22,7 @@ from client_sdk.core.session_record import (
     promote,
     update,
 )
-from client_sdk.machine.changes import Changes, PrekeyKind
+from client_sdk.machine.changes import AcceptedHandshake, Changes, PrekeyKind
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.errors import UnknownDeviceError
 from client_sdk.machine.state import PeerState, remote_device
@@ -152,7 +152,7 @@ def open_envelope(
     )
     changes = Changes(
         prekeys_spent=handshake.spent,
-        handshakes=(handshake_digest(handshake.header.handshake),),
+        handshakes=(_remembered(handshake.header.handshake),),
     )
     return _with_record(state, sender, moved), Opened(arrived, content, changes)
 
@@ -182,6 +182,10 @@ def _becomes_current(
         return crossing(current, session)
     newest = (newest_sequence(one) for one in written if one.stream_id == content.stream_id)
     return all(content.sequence > one for one in newest)
+
+
+def _remembered(handshake: HandshakeHeader) -> AcceptedHandshake:
+    return AcceptedHandshake(handshake_digest(handshake), handshake.signed_prekey_id)
 
 
 def _content(padded: bytes) -> Content:

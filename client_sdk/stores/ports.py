@@ -15,6 +15,7 @@ from client_sdk.machine.changes import (
     SessionRow,
     StreamPosition,
 )
+from client_sdk.machine.identity import Identity, UnderWay
 from client_sdk.stores.healing_port import HealingStore
 from client_sdk.wire.directory import Contact, Relation
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
@@ -171,6 +172,18 @@ class ClientStore(HealingStore, Protocol):
 
     async def envelopes_of(self, message_id: MessageId) -> list[OutboxEnvelope]:
         """Return the envelopes of a message that have no receipt yet."""
+        ...
+
+    async def under_way(self, user: UserName) -> UnderWay:
+        """Return a user's envelopes, and the messages among them without any receipt, in order."""
+        ...
+
+    async def unreceipted_since(self, before: int) -> list[UserName]:
+        """Return the users who owe a receipt for an envelope that was made up to ``before``."""
+        ...
+
+    async def identities(self) -> dict[UserName, Identity]:
+        """Return the users whose identity is verified, or was and has changed."""
         ...
 
     async def ready(self, limit: int) -> list[StoredMessage]:

@@ -17,6 +17,7 @@ from client_sdk.machine.changes import (
 )
 from client_sdk.stores import rows
 from client_sdk.stores.healing_rows import HealingQueries
+from client_sdk.stores.identity_queries import IdentityQueries
 from client_sdk.stores.ports import (
     Backlog,
     Counts,
@@ -25,7 +26,7 @@ from client_sdk.stores.ports import (
     Snapshot,
     StoredMessage,
 )
-from client_sdk.stores.worker import Database, DatabaseWorker
+from client_sdk.stores.worker import Database
 from client_sdk.wire.directory import Contact, Relation
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
 from client_sdk.wire.limits import MAX_COUNTER
@@ -34,12 +35,8 @@ Result = TypeVar("Result")
 Row = rows.Row
 
 
-class StoreQueries(HealingQueries):
+class StoreQueries(HealingQueries, IdentityQueries):
     """All of ``ClientStore`` in SQL; what the file is and who may read it is decided elsewhere."""
-
-    def __init__(self, worker: DatabaseWorker) -> None:
-        """Take over a worker whose tables are up to date."""
-        self._worker = worker
 
     async def commit(self, changes: Changes, *, relaxed: bool = False) -> None:
         """Write all of ``changes`` or none, see ``ClientStore``."""

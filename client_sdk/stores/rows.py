@@ -9,6 +9,7 @@ from client_sdk.machine.changes import (
     MessageState,
     OutboxEnvelope,
     Peer,
+    PrekeyKind,
     Receipted,
     StateChange,
     StreamPosition,
@@ -19,6 +20,7 @@ from client_sdk.stores.errors import StaleSnapshotError, StoreCorruptError
 from client_sdk.stores.worker import Database
 from client_sdk.wire.codec import Codec, encode
 from client_sdk.wire.directory import Relation
+from client_sdk.wire.encoded_keys import ED25519_ENCODED_BYTES, AccountKey
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import MessageId, user_of
 from client_sdk.wire.limits import KIB
@@ -31,7 +33,8 @@ OUTBOX_COLUMNS: Final = (
     "envelope_id, recipient, user, message_id, payload, created_at, attempts, identity_key"
 )
 PEER_COLUMNS: Final = (
-    "user, account_key, device_list, relation, role, name, accepted, blocked, next_sequence"
+    "user, account_key, device_list, relation, role, name, accepted, blocked, next_sequence,"
+    " verified, offered_list, shown_key, superseded, replacements"
 )
 NEXT_HANDOVER: Final = (
     "(SELECT COALESCE(MAX(handover), 0) + 1 FROM messages WHERE handover IS NOT NULL)"
@@ -56,9 +59,14 @@ _HELD: Final = Codec(_Held, 64 * KIB)
 def peer_of(row: Row) -> Peer:
     """Return a peer from its columns in the order of ``PEER_COLUMNS``."""
     relation = None if row[3] is None else Relation(row[3])
-    return Peer(
-        row[0], row[1], row[2], relation, row[4], row[5], bool(row[6]), bool(row[7]), row[8]
-    )
+    flags = (bool(row[6]), bool(row[7]))
+    identity = (bool(row[9]), *row[10:12], _keys_of(row[12]), row[13])
+    return Peer._make((*row[:3], relation, *row[4:6], *flags, row[8], *identity))
+
+
+def _keys_of(joined: bytes) -> tuple[AccountKey, ...]:
+    starts = range(0, len(joined), ED25519_ENCODED_BYTES)
+    return tuple(AccountKey(joined[at : at + ED25519_ENCODED_BYTES]) for at in starts)
 
 
 def stream_of(row: Row) -> StreamPosition:
@@ -105,8 +113,8 @@ def apply(database: Database, changes: Changes) -> None:
 def _advance(database: Database, entry: UserRevision) -> None:
     if entry.revision == 0:
         cursor = database.execute(
-            "INSERT INTO peers VALUES (?, 1, NULL, NULL, NULL, '', '', 0, 0, 1)"
-            " ON CONFLICT DO NOTHING",
+            "INSERT INTO peers (user, revision, role, name, accepted, blocked, next_sequence)"
+            " VALUES (?, 1, '', '', 0, 0, 1) ON CONFLICT DO NOTHING",
             (entry.user,),
         )
     else:
@@ -126,8 +134,12 @@ def _write_peers(database: Database, changes: Changes) -> None:
     _write_all(
         database,
         "UPDATE peers SET account_key = ?, device_list = ?, relation = ?, role = ?, name = ?,"
-        " accepted = ?, blocked = ?, next_sequence = ? WHERE user = ?",
-        [(*peer[1:], peer.user) for peer in changes.peers],
+        " accepted = ?, blocked = ?, next_sequence = ?, verified = ?, offered_list = ?,"
+        " shown_key = ?, superseded = ?, replacements = ? WHERE user = ?",
+        [
+            (*peer[1:12], b"".join(peer.superseded), peer.replacements, peer.user)
+            for peer in changes.peers
+        ],
     )
     _write_all(database, "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", changes.sessions)
     streams = {(one.device, one.stream_id): one for one in changes.streams}  # the last one stands
@@ -147,8 +159,8 @@ def _write_peers(database: Database, changes: Changes) -> None:
     )
     _write_all(
         database,
-        "INSERT OR IGNORE INTO handshakes VALUES (?)",
-        [(digest,) for digest in changes.handshakes],
+        "INSERT OR IGNORE INTO handshakes (digest, signed_prekey_id) VALUES (?, ?)",
+        changes.handshakes,
     )
 
 
@@ -252,3 +264,5 @@ def _write_prekeys(database: Database, changes: Changes) -> None:
         cursor = database.execute("DELETE FROM prekeys WHERE kind = ? AND id = ?", (kind, key_id))
         if cursor.rowcount != 1:
             raise StaleSnapshotError("a one-time prekey was spent meanwhile; plan the step again")
+        if kind is PrekeyKind.SIGNED:  # no handshake with it can be accepted any more
+            database.execute("DELETE FROM handshakes WHERE signed_prekey_id = ?", (key_id,))

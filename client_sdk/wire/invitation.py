@@ -9,10 +9,11 @@ from pydantic import Field
 from client_sdk.wire.bundle import UserField
 from client_sdk.wire.codec import Codec, encode
 from client_sdk.wire.content import Counter
-from client_sdk.wire.encoded_keys import Ed25519Field, SigningKey
+from client_sdk.wire.encoded_keys import AccountKey, Ed25519Field, SigningKey
+from client_sdk.wire.envelope import Version
 from client_sdk.wire.errors import InvalidInvitationError, ProtocolError
-from client_sdk.wire.ids import DirectoryId, InvitationId
-from client_sdk.wire.limits import MAX_INVITATION_CHARACTERS
+from client_sdk.wire.ids import DeviceNumber, DirectoryId, InvitationId
+from client_sdk.wire.limits import MAX_DEVICE_NUMBER, MAX_INVITATION_CHARACTERS
 
 INVITATION_PREFIX: Final = "rmq1."
 INVITATION_LIFETIME_MS: Final = 72 * 60 * 60 * 1000
@@ -57,17 +58,53 @@ class Invitation(NamedTuple):
         return f"Invitation(user={self.user!r})"
 
 
+class Standing(NamedTuple):
+    """Where an account stands that a new device takes over.
+
+    Attributes:
+        may_reset: Whether a new account key is allowed beside the present one.
+        device_number: The new device's, never used before.
+        account_key: The present one.
+        list_version: Of the present device list.
+        list_hash: ``device_list_hash`` of it, 32 bytes.
+    """
+
+    may_reset: bool
+    device_number: Annotated[DeviceNumber, Field(ge=1, le=MAX_DEVICE_NUMBER)]
+    account_key: Annotated[AccountKey, Ed25519Field]
+    list_version: Version
+    list_hash: Secret
+
+
+class ReturnInvitation(NamedTuple):
+    """An invitation for an account that exists: the same line, with where the account stands."""
+
+    invitation: Invitation
+    standing: Standing
+
+
 _CODEC: Final = Codec(Invitation, MAX_INVITATION_CHARACTERS)
+_RETURN_CODEC: Final = Codec(ReturnInvitation, MAX_INVITATION_CHARACTERS)
 
 
-def format_invitation(invitation: Invitation) -> str:
+def format_invitation(invitation: Invitation | ReturnInvitation) -> str:
     """Return the one line that is handed to the user."""
     packed = encode(invitation)
     return INVITATION_PREFIX + base64.urlsafe_b64encode(packed + _checksum(packed)).decode()
 
 
 def parse_invitation(text: str) -> Invitation:
-    """Return the invitation that a line of text is.
+    """Return the invitation that a line of text is, of either kind.
+
+    Raises:
+        InvalidInvitationError: The line is cut, mistyped or something else.
+    """
+    parsed = parse_any_invitation(text)
+    return parsed.invitation if isinstance(parsed, ReturnInvitation) else parsed
+
+
+def parse_any_invitation(text: str) -> Invitation | ReturnInvitation:
+    """Return the invitation that a line of text is: for a new account, or for one that exists.
 
     Raises:
         InvalidInvitationError: The line is cut, mistyped or something else.
@@ -80,7 +117,7 @@ def parse_invitation(text: str) -> Invitation:
         )
     try:
         data = base64.b64decode(line.removeprefix(INVITATION_PREFIX), altchars=b"-_", validate=True)
-        invitation = _CODEC.decode(data[:-_CHECKSUM_BYTES])
+        invitation = _decode(data[:-_CHECKSUM_BYTES])
     except (ProtocolError, ValueError) as error:
         raise InvalidInvitationError(_DAMAGED) from error
     # Compares the checksum, and base64's spelling: it has several for the same bytes.
@@ -97,6 +134,12 @@ def password_text(secret: bytes) -> str:
 def secret_hash(password: str) -> bytes:
     """Return what the server stores of a login's password: SHA-256 of its 43 characters."""
     return hashlib.sha256(password.encode()).digest()
+
+
+def _decode(packed: bytes) -> Invitation | ReturnInvitation:
+    # The two are arrays of 9 and of 2 items.
+    returns = packed[:1] == encode((None,) * len(ReturnInvitation._fields))[:1]
+    return (_RETURN_CODEC if returns else _CODEC).decode(packed)
 
 
 def _checksum(packed: bytes) -> bytes:

@@ -33,15 +33,22 @@ class SqlAccounts:
                 device_list=account.device_list,
             )
         )
+        self._add_device(device)
+
+    def replace_devices(self, account: Account, device: Device, now: int) -> None:
+        """Give a user one new device in place of all earlier ones, which are revoked."""
+        self.revoke(account.user, None, now)
         self._connection.execute(
-            insert(DEVICES).values(
-                address=device.address,
-                user=device.user,
-                signing_key=device.signing_key,
-                last_counter=device.last_counter,
-                invitation_id=device.invitation_id,
+            update(USERS)
+            .where(USERS.c.user == account.user)
+            .values(
+                role=account.role,
+                name=account.name,
+                device_list=account.device_list,
+                revoked_at=None,
             )
         )
+        self._add_device(device)
 
     def device(self, address: DeviceAddress) -> Device | None:
         """Return one device, revoked or not; a device of a revoked user is revoked."""
@@ -119,6 +126,17 @@ class SqlAccounts:
     def note_sweep(self, address: DeviceAddress, now: int) -> None:
         """Record that nothing of a revoked device is left on the broker."""
         self._set(address, swept_at=now)
+
+    def _add_device(self, device: Device) -> None:
+        self._connection.execute(
+            insert(DEVICES).values(
+                address=device.address,
+                user=device.user,
+                signing_key=device.signing_key,
+                last_counter=device.last_counter,
+                invitation_id=device.invitation_id,
+            )
+        )
 
     def _set(self, address: DeviceAddress, **values: int | None) -> None:
         self._connection.execute(

@@ -1,5 +1,7 @@
 """Invitations, logins, kept answers and settings in SQL."""
 
+from dataclasses import replace
+
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -10,7 +12,7 @@ from client_sdk.wire.ids import (
     RequestId,
     UserName,
 )
-from keydir.records import Answer, InvitationRow
+from keydir.records import Answer, InvitationRow, Purpose
 from keydir.stores.credentials import REVISION
 from keydir.stores.schema import ANSWERS, CREDENTIALS, INVITATIONS, SETTINGS
 
@@ -81,7 +83,9 @@ class SqlInvitations:
         row = self._connection.execute(
             select(INVITATIONS).where(INVITATIONS.c.invitation_id == invitation_id)
         ).first()
-        return None if row is None else InvitationRow(*row)
+        if row is None:
+            return None
+        return replace(InvitationRow(*row), purpose=Purpose(row.purpose))
 
     def replace(self, invitation: InvitationRow) -> None:
         """Add an invitation; every other one of the same user and its login are gone."""
@@ -93,6 +97,7 @@ class SqlInvitations:
                 role=invitation.role,
                 name=invitation.name,
                 expires_at=invitation.expires_at,
+                purpose=invitation.purpose,
             )
         )
 

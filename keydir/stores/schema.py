@@ -44,6 +44,7 @@ INVITATIONS: Final = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("device_list_hash", LargeBinary(32)),
     Column("credential_hash", LargeBinary(32)),
+    Column("purpose", String(16), nullable=False, server_default="new"),
     sqlite_with_rowid=False,
 )
 

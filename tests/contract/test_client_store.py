@@ -9,6 +9,7 @@ import pytest
 
 from client_sdk import entropy
 from client_sdk.machine.changes import (
+    AcceptedHandshake,
     Changes,
     Message,
     MessageState,
@@ -128,7 +129,11 @@ async def test_the_devices_record_is_replaced(store: ClientStore) -> None:
 
 async def test_all_rows_of_a_user_come_back_as_they_were_written(store: ClientStore) -> None:
     peer = Peer(
-        BOB, AccountKey(b"k" * 33), b"list", Relation.STRANGER, "nurse", "Bob", True, True, 7
+        BOB,
+        *(AccountKey(b"k" * 33), b"list", Relation.STRANGER, "nurse", "Bob", True, True, 7),
+        *(True, b"other list", AccountKey(b"s" * 33)),
+        superseded=(AccountKey(b"1" * 33), AccountKey(b"2" * 33)),
+        replacements=3,
     )
     session = SessionRow(BOB_1, BOB, b"record")
     held = tuple((number, entropy.draw_message_id()) for number in range(2, MAX_HELD + 2))
@@ -412,10 +417,25 @@ async def test_opened_envelopes_are_found_until_pruned(store: ClientStore) -> No
 
 
 async def test_handshakes_are_remembered(store: ClientStore) -> None:
-    await store.commit(Changes(handshakes=(b"x" * 32,)))
-    await store.commit(Changes(handshakes=(b"x" * 32,)))
-    assert await store.knows_handshake(b"x" * 32)
+    one = AcceptedHandshake(b"x" * 32, 7)
+    await store.commit(Changes(handshakes=(one,)))
+    await store.commit(Changes(handshakes=(one,)))
+    assert await store.knows_handshake(one.digest)
     assert not await store.knows_handshake(b"y" * 32)
+
+
+async def test_a_handshake_is_forgotten_with_its_signed_prekey_and_not_before(
+    store: ClientStore,
+) -> None:
+    signed = [PrekeyRow(PrekeyKind.SIGNED, n, bytes([n]) * 32, NOW) for n in (1, 3)]
+    last = [PrekeyRow(PrekeyKind.KEM_LAST_RESORT, n, bytes([n]) * 64, NOW) for n in (1, 3)]
+    old, new = AcceptedHandshake(b"o" * 32, 1), AcceptedHandshake(b"n" * 32, 3)
+    await store.commit(Changes(prekeys=(*signed, *last), handshakes=(old, new)))
+    await store.commit(Changes(prekeys_spent=((PrekeyKind.KEM_LAST_RESORT, 1),)))
+    assert await store.knows_handshake(old.digest)
+    await store.commit(Changes(prekeys_spent=((PrekeyKind.SIGNED, 1),)))
+    assert not await store.knows_handshake(old.digest)
+    assert await store.knows_handshake(new.digest)
 
 
 async def test_prekeys_are_uploaded_once_and_spent_at_most_once(store: ClientStore) -> None:
@@ -428,7 +448,10 @@ async def test_prekeys_are_uploaded_once_and_spent_at_most_once(store: ClientSto
     assert (await store.counts()).one_time_prekeys == 3
     key, absent = (PrekeyKind.ONE_TIME, 1), (PrekeyKind.SIGNED, 1)
     assert await store.load_prekeys([key, absent]) == {key: rows[0]._replace(uploaded=True)}
-    spends = [Changes(prekeys_spent=(key,), handshakes=(bytes([n]),)) for n in range(4)]
+    spends = [
+        Changes(prekeys_spent=(key,), handshakes=(AcceptedHandshake(bytes([n]), 1),))
+        for n in range(4)
+    ]
     outcomes = await asyncio.gather(*map(store.commit, spends), return_exceptions=True)
     assert [type(one) for one in outcomes].count(StaleSnapshotError) == 3
     assert sum([await store.knows_handshake(bytes([n])) for n in range(4)]) == 1

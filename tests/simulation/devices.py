@@ -13,7 +13,7 @@ from client_sdk.delivery.pace import Pace
 from client_sdk.delivery.running import Running
 from client_sdk.delivery.upkeep import PREKEY_COUNTER
 from client_sdk.machine.changes import Changes, Message, MessageState, PrekeyKind, StateChange
-from client_sdk.machine.device import load_device
+from client_sdk.machine.device import DeviceRecord, load_device
 from client_sdk.machine.prekeys import kem_row, x25519_row
 from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.wire.ids import MessageId, UserName
@@ -21,7 +21,7 @@ from tests.simulation.memory_broker import MemoryBroker
 from tests.simulation.small_directory import SmallDirectory
 from tests.unit.machine.machine_parties import make_record
 
-QUICK = Pace(resend_seconds=(0.5,), resync_seconds=(0.5,))
+QUICK = Pace(resend_seconds=(0.5,), resync_seconds=(0.5,), list_check_seconds=(0.5,))
 
 
 class Device:
@@ -95,9 +95,13 @@ async def device(
     *,
     start: bool = True,
     pace: Pace = QUICK,
+    record: DeviceRecord | None = None,
 ) -> AsyncIterator[Device]:
-    """Enrol a new device at ``directory`` with a few prekeys, and run its engine."""
-    own, store = load_device(make_record(user)), SqliteStore.in_memory()
+    """Enrol a new device at ``directory`` with a few prekeys, and run its engine.
+
+    ``record`` is the device where it is not the user's first one.
+    """
+    own, store = load_device(record or make_record(user)), SqliteStore.in_memory()
     directory.register(own)
     now, first = now_ms(), await store.reserve(PREKEY_COUNTER, 2)
     signed = x25519_row(PrekeyKind.SIGNED, first, entropy.draw_x25519(), now)

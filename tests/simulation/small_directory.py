@@ -58,9 +58,15 @@ class SmallDirectory:
     silent: bool = False
     statuses: list[tuple[Status, bytes]] = field(default_factory=list)
     requests: list[SignedRequest] = field(default_factory=list)
+    newest: dict[UserName, DeviceList] = field(default_factory=dict)
 
     def register(self, own: OwnDevice) -> None:
-        self.devices[own.address] = Published(own.record.device_list)
+        """Take a device list; what is not in it is no device of its user any more."""
+        device_list = own.record.device_list
+        self.newest[own.user] = device_list
+        for gone in [one for one in self.devices if user_of(one) == own.user]:
+            del self.devices[gone]
+        self.devices[own.address] = Published(device_list)
 
     def __call__(self, topic: str, payload: bytes) -> tuple[str, bytes] | None:
         try:
@@ -101,18 +107,16 @@ class SmallDirectory:
             return Status.OK, encode(ContactsReply(contacts, more=False))
         if request.action == Action.FETCH_DEVICE_LIST:
             user = FETCH_DEVICE_LIST.decode(request.body).user
-            address = DeviceAddress(f"{user}-1")
-        else:
-            address = FETCH_BUNDLE.decode(request.body).address
-            user = user_of(address)
-        if user in self.refused or address not in self.devices:
+            if user in self.refused or user not in self.newest:
+                return Status.NOT_CONTACT, b""
+            reply = DeviceListReply(self.newest[user], self.relation, "", "")
+            return Status.OK, encode(reply)
+        address = FETCH_BUNDLE.decode(request.body).address
+        if user_of(address) in self.refused or address not in self.devices:
             return Status.NOT_CONTACT, b""
-        if request.action == Action.FETCH_BUNDLE:
-            if self.devices[address].signed is None:
-                return Status.UNAVAILABLE, b""
-            return Status.OK, encode(self.bundle(address))
-        device_list = self.devices[address].device_list
-        return Status.OK, encode(DeviceListReply(device_list, self.relation, "", ""))
+        if request.action == Action.FETCH_BUNDLE and self.devices[address].signed is None:
+            return Status.UNAVAILABLE, b""
+        return Status.OK, encode(self.bundle(address))
 
     def publish(self, request: SignedRequest) -> bytes:
         batch, published = PUBLISH_PREKEYS.decode(request.body), self.devices[request.device]

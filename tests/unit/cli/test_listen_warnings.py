@@ -24,7 +24,8 @@ ADA = UserName("ada")
         (Failed(MESSAGE, ADA, "not_a_contact"), (MESSAGE.hex(), "ada", "not_a_contact")),
         (Expired(MESSAGE, ADA), (MESSAGE.hex(), "ada", "not delivered")),
         (RecipientInactive(ADA), ("ada", "too old")),
-        (IdentityChanged(ADA), ("ada", "refused")),
+        (IdentityChanged(ADA), ("ada", "another key", "compare")),
+        (IdentityChanged(ADA, held=True), ("ada", "nothing is sent", "`trust ada`")),
         (LoginInUse(60.0), ("another program", "60 s")),
     ],
 )

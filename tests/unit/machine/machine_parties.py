@@ -254,7 +254,7 @@ class Party:
     def write(self, changes: Changes) -> None:
         for key in changes.prekeys_spent:
             del self.prekeys[key]
-        self.handshakes |= set(changes.handshakes)
+        self.handshakes |= {one.digest for one in changes.handshakes}
         self.opened.update({(one.sender, one.envelope_id): one for one in changes.opened})
         self.messages.update({one.message_id: one for one in changes.messages})
         self.receipts_due += changes.receipts_due

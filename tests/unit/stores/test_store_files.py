@@ -14,6 +14,7 @@ from client_sdk.machine.changes import (
     Changes,
     MessageState,
     PaceKind,
+    Peer,
     PrekeyKind,
     PrekeyRow,
     SessionRow,
@@ -207,6 +208,20 @@ def raw(path: Path, passphrase: str = PASSPHRASE) -> Database:
     return sqlite._connect(path, sqlite._key(path, passphrase, salt, new=False), salt)
 
 
+async def make_version(path: Path, version: int) -> Database:
+    """Make a store as the program of an earlier schema version left it."""
+    await make(path)
+    database = raw(path)
+    found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for (table,) in found:
+        if not table.startswith("sqlite_"):
+            database.execute(f"DROP TABLE {table}")
+    for script in MIGRATIONS[:version]:
+        database.executescript(script)
+    database.execute(f"PRAGMA user_version = {version}")
+    return database
+
+
 async def test_an_empty_database_is_migrated_from_version_0(path: Path) -> None:
     store = SqliteStore.create(path, PASSPHRASE)
     await store.close()
@@ -239,21 +254,9 @@ async def test_a_migration_that_fails_leaves_the_version_as_it_was(path: Path) -
     database.close()
 
 
-def without_healing(database: Database) -> None:
-    """Take back what version 3 added."""
-    database.execute("DROP INDEX opened_at_position")
-    database.execute("ALTER TABLE opened DROP COLUMN position")
-    database.execute("ALTER TABLE outbox DROP COLUMN identity_key")
-    for table in ("candidates", "resends_due", "paces"):
-        database.execute(f"DROP TABLE {table}")
-
-
 async def test_a_store_of_version_2_gets_the_tables_of_healing(path: Path) -> None:
-    await make(path)
-    database = raw(path)
-    without_healing(database)
+    database = await make_version(path, 2)
     database.execute("INSERT INTO opened VALUES ('bob-1', 'e', x'01', NULL, 5)")
-    database.execute("PRAGMA user_version = 2")
     database.close()
     store = SqliteStore.open(path, PASSPHRASE)
     bob, envelope = DeviceAddress("bob-1"), EnvelopeId("e")
@@ -266,16 +269,25 @@ async def test_a_store_of_version_2_gets_the_tables_of_healing(path: Path) -> No
 
 
 async def test_a_store_of_version_1_keeps_its_streams(path: Path) -> None:
-    await make(path)
-    database = raw(path)
-    without_healing(database)
-    database.execute("ALTER TABLE streams DROP COLUMN used_at")
+    database = await make_version(path, 1)
     database.execute("INSERT INTO streams VALUES ('bob-1', x'01', 'bob', 7, NULL, x'9190')")
-    database.execute("PRAGMA user_version = 1")
     database.close()
     store = SqliteStore.open(path, PASSPHRASE)
     (stream,) = (await store.snapshot(UserName("bob"))).streams
     assert (stream.next_sequence, stream.used_at) == (7, 0)
+    await store.close()
+
+
+async def test_a_store_of_version_2_keeps_its_contacts_and_its_replay_cache(path: Path) -> None:
+    database = await make_version(path, 2)
+    database.execute("INSERT INTO peers VALUES ('bob', 4, x'02', x'01', NULL, '', '', 1, 0, 9)")
+    database.execute("INSERT INTO handshakes VALUES (x'07')")
+    database.close()
+    store = SqliteStore.open(path, PASSPHRASE)
+    snapshot = await store.snapshot(BOB)
+    assert (snapshot.revision, snapshot.peer.next_sequence, snapshot.peer.accepted) == (4, 9, True)
+    assert snapshot.peer[9:] == Peer(BOB)[9:]
+    assert await store.knows_handshake(b"\x07")
     await store.close()
 
 

@@ -1,0 +1,98 @@
+"""How a device joins: a new account, or one that lost its devices."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from client_sdk.core.keys import Ed25519KeyPair
+from client_sdk.core.recovery_code import decode_recovery_code, encode_recovery_code
+from client_sdk.delivery.enrollment import begin, finish, stage_of
+from client_sdk.delivery.errors import (
+    InvitationRefusedError,
+    InvitationUsedError,
+    WrongInvitationError,
+    WrongRecoveryCodeError,
+)
+from client_sdk.handles import Enrolled
+from client_sdk.machine.device import FIRST_PLACE, DeviceRecord, ListPlace, Stage
+from client_sdk.stores.ports import ClientStore
+from client_sdk.stores.sqlite import SqliteStore, has_key, remove_store, store_exists
+from client_sdk.transport.errors import BrokerUnreachableError
+from client_sdk.transport.mqtt import parse_broker_url
+from client_sdk.wire.bundle import NO_PREVIOUS_LIST
+from client_sdk.wire.encoded_keys import AccountKey
+from client_sdk.wire.invitation import Invitation, ReturnInvitation, parse_any_invitation
+
+Begin = Callable[[ClientStore], Awaitable[DeviceRecord]]
+
+
+async def enroll(
+    invitation: str, store: Path, passphrase: str | None, broker_url: str | None
+) -> Enrolled:
+    """Redeem an invitation under a new account key, see ``Messenger.enroll``."""
+    parsed = parse_any_invitation(invitation)
+    if not isinstance(parsed, ReturnInvitation):
+        plain, place = parsed, FIRST_PLACE
+    elif parsed.standing.may_reset:
+        plain = parsed.invitation
+        place = ListPlace(parsed.standing.device_number, 1, NO_PREVIOUS_LIST)
+    else:
+        raise WrongInvitationError(
+            f"this invitation brings {parsed.invitation.user} back with the recovery code: use "
+            "recover; nothing was stored"
+        )
+    return await _join(
+        store, passphrase, _urls(plain, broker_url), lambda s: begin(s, plain, place)
+    )
+
+
+async def recover(
+    invitation: str,
+    store: Path,
+    recovery_code: str,
+    passphrase: str | None,
+    broker_url: str | None,
+) -> Enrolled:
+    """Redeem an invitation under the account key in a recovery code, see ``Messenger.recover``."""
+    parsed = parse_any_invitation(invitation)
+    if not isinstance(parsed, ReturnInvitation):
+        raise WrongInvitationError(
+            f"this invitation is for a new account of {parsed.user}: use enroll, or ask for one "
+            "that recovers; nothing was stored"
+        )
+    plain, standing = parsed
+    account = decode_recovery_code(recovery_code)
+    if AccountKey(account.public) != standing.account_key:
+        raise WrongRecoveryCodeError(
+            f"this is not the recovery code of {plain.user}'s account; nothing was changed; look "
+            "for the one that was shown last"
+        )
+    place = ListPlace(standing.device_number, standing.list_version + 1, standing.list_hash)
+    return await _join(
+        store, passphrase, _urls(plain, broker_url), lambda s: begin(s, plain, place, account)
+    )
+
+
+def _urls(invitation: Invitation, broker_url: str | None) -> tuple[str, ...]:
+    urls = invitation.broker_urls if broker_url is None else (broker_url,)
+    for url in urls:
+        parse_broker_url(url)
+    return urls
+
+
+async def _join(
+    path: Path, passphrase: str | None, urls: tuple[str, ...], start: Begin
+) -> Enrolled:
+    existed, had_key = store_exists(path), has_key(path)
+    opened = (SqliteStore.open if existed else SqliteStore.create)(path, passphrase)
+    try:
+        record = await finish(opened, await start(opened), urls)
+    except (InvitationRefusedError, InvitationUsedError, BrokerUnreachableError):
+        redeemed = await stage_of(opened) != Stage.KEYS_MADE
+        await opened.close()
+        if not existed and not redeemed:  # the directory has not taken these keys
+            remove_store(path, with_key=not had_key)
+        raise
+    finally:
+        await opened.close()
+    account = Ed25519KeyPair.from_private_bytes(record.account_private)
+    return Enrolled(record.address, encode_recovery_code(account))

@@ -1,0 +1,270 @@
+"""Whose account key is believed: what a user's new key means, and what verifying changes.
+
+A contact whose key was compared is *verified*. Another key for a verified contact stops sending to
+them, and nothing from the new key is shown, until the app says ``trust`` or ``verify``. For anybody
+else the app is told, and messages go on under the new key.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from client_sdk.core.session_record import SessionRecord, archive_current
+from client_sdk.core.signatures import verify_device_list, verify_endorsements
+from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, Peer, StateChange
+from client_sdk.machine.errors import DeviceListError, NotComparedError
+from client_sdk.machine.events import Event, Failed, IdentityChanged
+from client_sdk.machine.state import PeerState, based_on
+from client_sdk.wire.bundle import DEVICE_LIST, DeviceEntry, DeviceList
+from client_sdk.wire.codec import encode
+from client_sdk.wire.directory import DeviceListReply
+from client_sdk.wire.encoded_keys import AccountKey
+from client_sdk.wire.ids import DeviceAddress, MessageId, StreamId, UserName, device_address
+
+MAX_SUPERSEDED_KEYS: Final = 1000
+"""Account keys of one user that were replaced and are remembered, 33 KB: with more of them no
+further change is taken, for one that is forgotten could come back."""
+
+IDENTITY_CHANGED: Final = "identity_changed"
+"""Why a message that was encrypted for devices under the earlier key is not sent again."""
+
+_STREAM_CONTEXT: Final = b"RatchetMQ/1 stream of a replaced device"
+
+
+class Identity(StrEnum):
+    """What is known of a user's account key."""
+
+    UNVERIFIED = "unverified"
+    """Trusted on first use."""
+    VERIFIED = "verified"
+    CHANGED = "changed"
+    """Was verified, and the directory gives another key now: nothing is sent to the user."""
+
+
+class UnderWay(NamedTuple):
+    """What is on its way to one user and has no receipt of any device."""
+
+    envelopes: Sequence[OutboxEnvelope]
+    messages: Sequence[MessageId]
+
+
+class IdentityStep(NamedTuple):
+    """A decision about a user's identity; the caller adds the rows of changed sessions."""
+
+    state: PeerState
+    changes: Changes
+    events: tuple[Event, ...]
+
+    def changed_sessions(self, before: PeerState) -> tuple[DeviceAddress, ...]:
+        """Return the devices whose sessions are others than in ``before``: all of them or none."""
+        same = self.state.sessions is before.sessions
+        return () if same else tuple(self.state.sessions)
+
+
+def identity_of(peer: Peer) -> Identity:
+    """Return what is known of a user's account key."""
+    if peer.offered_list is not None:
+        return Identity.CHANGED
+    return Identity.VERIFIED if peer.verified else Identity.UNVERIFIED
+
+
+def is_held(state: PeerState) -> bool:
+    """Tell whether nothing may be sent to a user before ``trust`` or ``verify``."""
+    return state.peer.offered_list is not None
+
+
+def key_to_compare(peer: Peer) -> AccountKey | None:
+    """Return the account key that a safety number is about: the newest that was offered."""
+    offered = _offered(peer)
+    return peer.account_key if offered is None else offered.account_key
+
+
+def plan_other_identity(
+    state: PeerState,
+    reply: DeviceListReply,
+    own_user: UserName,
+    under_way: UnderWay,
+    now: int,
+) -> IdentityStep:
+    """Decide about a device list under another account key than the pinned one.
+
+    Args:
+        state: What is known of the user, a pinned key among it.
+        reply: The directory's verified answer.
+        own_user: This device's user.
+        under_way: What was encrypted for devices under the pinned key. It is given up, for it
+            may not be encrypted again for somebody else; for an unverified user what lies there
+            for a device that the new key lists as well is left to it.
+        now: ms since 1970.
+
+    Raises:
+        DeviceListError: The key is one that was replaced before.
+        ProtocolError: A signature or a key is bad. In both cases nothing changed.
+    """
+    offered = reply.device_list
+    verify_device_list(offered)
+    verify_endorsements(offered)
+    superseded = state.peer.superseded
+    if offered.account_key in superseded or len(superseded) >= MAX_SUPERSEDED_KEYS:
+        raise DeviceListError(
+            f"the directory gives an account key of {state.user} that was replaced before; it was "
+            "refused"
+        )
+    if state.peer.verified:
+        return _hold(state, offered, own_user, under_way)
+    told = state.peer._replace(relation=reply.relation, role=reply.role, name=reply.name)
+    accepted = _accept(replace(state, peer=told), offered, now, verified=False)
+    staying = _staying(state.device_list, offered)
+    given_up, failed = _give_up(state.user, own_user, under_way, staying)
+    changes = replace(given_up, based_on=based_on(state), peers=(accepted.peer,))
+    return IdentityStep(accepted, changes, (IdentityChanged(state.user), *failed))
+
+
+def plan_replaced(
+    before: PeerState, after: PeerState, changes: Changes, own_user: UserName, under_way: UnderWay
+) -> IdentityStep:
+    """Add to an adopted list of the same account what it means where no earlier device is left.
+
+    The user is back on another device: what has no receipt is encrypted again for it, in a new
+    stream, and the sessions with the lost devices are deleted.
+
+    Args:
+        before: The state that the list was adopted on.
+        after: The state with the adopted list.
+        changes: Of the adoption.
+        own_user: This device's user.
+        under_way: What the lost devices have not receipted.
+    """
+    if not before.devices or not after.devices or set(before.devices) & set(after.devices):
+        return IdentityStep(after, changes, ())
+    fresh = _with_new_devices(after)
+    again = tuple(StateChange(one, own_user, MessageState.QUEUED) for one in under_way.messages)
+    gone = tuple(one.envelope_id for one in under_way.envelopes)
+    changes = replace(changes, peers=(fresh.peer,), states=again, envelopes_gone=gone)
+    return IdentityStep(fresh, changes, ())
+
+
+def plan_trust(state: PeerState, now: int) -> IdentityStep:
+    """Take the new account key of a user whose identity changed, unverified; else nothing."""
+    offered = _offered(state.peer)
+    if offered is None:
+        return IdentityStep(state, Changes(), ())
+    return _accepted(state, _accept(state, offered, now, verified=False))
+
+
+def plan_verify(state: PeerState, now: int) -> IdentityStep:
+    """Mark a user's account key as compared, and take it where it is a new one.
+
+    Raises:
+        NotComparedError: The safety number that was shown last is of another key.
+    """
+    key, shown = key_to_compare(state.peer), state.peer.shown_key
+    if shown is not None and shown != key:
+        raise NotComparedError(
+            f"the account key of {state.user} has changed since its safety number was shown; "
+            "nothing was changed; compare the new number first"
+        )
+    offered = _offered(state.peer)
+    if offered is not None:
+        return _accepted(state, _accept(state, offered, now, verified=True))
+    return _accepted(state, replace(state, peer=state.peer._replace(verified=True)))
+
+
+def plan_shown(state: PeerState) -> IdentityStep:
+    """Remember which account key's safety number was shown; verifying is about that one."""
+    key = key_to_compare(state.peer)
+    if state.peer.shown_key == key:
+        return IdentityStep(state, Changes(), ())
+    return _accepted(state, replace(state, peer=state.peer._replace(shown_key=key)))
+
+
+def stream_to(own_stream: StreamId, peer: Peer) -> StreamId:
+    """Return the stream that messages to a user stand in.
+
+    A user who is back on a new device gets a new stream: there the numbers begin with 1.
+
+    Args:
+        own_stream: This device's own stream id.
+        peer: The recipient.
+    """
+    if not peer.replacements:
+        return own_stream
+    number = peer.replacements.to_bytes(8, "big")
+    return StreamId(hashlib.sha256(_STREAM_CONTEXT + own_stream + number).digest()[:8])
+
+
+def _hold(
+    state: PeerState, offered: DeviceList, own_user: UserName, under_way: UnderWay
+) -> IdentityStep:
+    earlier = _offered(state.peer)
+    told: tuple[Event, ...] = (IdentityChanged(state.user, held=True),)
+    if earlier is not None and earlier.account_key == offered.account_key:
+        if offered.version <= earlier.version:
+            return IdentityStep(state, Changes(), ())
+        told = ()
+    peer = state.peer._replace(offered_list=encode(offered))
+    given_up, failed = _give_up(state.user, own_user, under_way, frozenset())
+    changes = replace(given_up, based_on=based_on(state), peers=(peer,))
+    return IdentityStep(replace(state, peer=peer), changes, (*told, *failed))
+
+
+def _give_up(
+    user: UserName, own_user: UserName, under_way: UnderWay, staying: frozenset[DeviceAddress]
+) -> tuple[Changes, tuple[Event, ...]]:
+    kept = {one.message_id for one in under_way.envelopes if one.recipient in staying}
+    failed = [one for one in under_way.messages if one not in kept]
+    gone = (one.envelope_id for one in under_way.envelopes if one.recipient not in staying)
+    changes = Changes(
+        states=tuple(StateChange(one, own_user, MessageState.FAILED) for one in failed),
+        envelopes_gone=tuple(gone),
+    )
+    return changes, tuple(Failed(one, user, IDENTITY_CHANGED) for one in failed)
+
+
+def _accept(state: PeerState, offered: DeviceList, now: int, *, verified: bool) -> PeerState:
+    earlier = () if state.peer.account_key is None else (state.peer.account_key,)
+    peer = state.peer._replace(
+        account_key=offered.account_key,
+        device_list=encode(offered),
+        verified=verified,
+        offered_list=None,
+        superseded=(*state.peer.superseded, *earlier),
+    )
+    staying = _staying(state.device_list, offered)
+    accepted = replace(state, peer=peer, device_list=offered)
+    if not staying:
+        return _with_new_devices(accepted)
+    sessions = {
+        device: archive_current(record, now) if device in staying else SessionRecord()
+        for device, record in state.sessions.items()
+    }
+    return replace(accepted, sessions=sessions)
+
+
+def _staying(known: DeviceList | None, offered: DeviceList) -> frozenset[DeviceAddress]:
+    """Return the devices of both lists; each has endorsed the offered account key itself."""
+    before = set() if known is None else {_device_keys(one) for one in known.devices}
+    return frozenset(
+        device_address(offered.user, one.number)
+        for one in offered.devices
+        if _device_keys(one) in before
+    )
+
+
+def _device_keys(entry: DeviceEntry) -> tuple[int, bytes, bytes]:
+    return entry.number, entry.signing_key, entry.identity_key
+
+
+def _with_new_devices(state: PeerState) -> PeerState:
+    peer = state.peer._replace(next_sequence=1, replacements=state.peer.replacements + 1)
+    return replace(state, peer=peer, sessions=dict.fromkeys(state.sessions, SessionRecord()))
+
+
+def _accepted(before: PeerState, after: PeerState) -> IdentityStep:
+    return IdentityStep(after, Changes(based_on=based_on(before), peers=(after.peer,)), ())
+
+
+def _offered(peer: Peer) -> DeviceList | None:
+    return None if peer.offered_list is None else DEVICE_LIST.decode(peer.offered_list)

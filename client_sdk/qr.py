@@ -1,0 +1,46 @@
+"""QR codes of short texts: as an SVG image, and as lines for a terminal."""
+
+import io
+from typing import Final
+
+import segno
+
+ERROR_CORRECTION: Final = "m"
+"""Level M: a code is still read with 15 % of it hidden, and stays small."""
+
+QUIET_MODULES: Final = 4
+"""The light border around a code; ISO/IEC 18004 asks for 4 modules."""
+
+SVG_SCALE: Final = 6
+"""Pixels a module where the viewer does not scale."""
+
+_HALVES: Final = {(False, False): "█", (False, True): "▀", (True, False): "▄", (True, True): " "}
+"""Two modules, one above the other, as one character; light ones are the drawn ones."""
+
+
+def svg(text: str) -> str:
+    """Return a whole SVG document with the QR code of ``text``."""
+    buffer = io.BytesIO()
+    _code(text).save(
+        buffer, kind="svg", scale=SVG_SCALE, border=QUIET_MODULES, xmldecl=False, light="#fff"
+    )
+    return buffer.getvalue().decode()
+
+
+def lines(text: str) -> str:
+    """Return the QR code of ``text`` in half blocks, for a light font on a dark terminal.
+
+    Where the terminal is light the code shows inverted, which scanners read as well.
+    """
+    rows = [[bool(one) for one in row] for row in _code(text).matrix_iter(border=QUIET_MODULES)]
+    if len(rows) % 2:
+        rows.append([False] * len(rows[0]))
+    pairs = zip(rows[::2], rows[1::2], strict=True)
+    return "\n".join(
+        "".join(_HALVES[one, below] for one, below in zip(upper, lower, strict=True))
+        for upper, lower in pairs
+    )
+
+
+def _code(text: str) -> segno.QRCode:
+    return segno.make_qr(text, error=ERROR_CORRECTION)

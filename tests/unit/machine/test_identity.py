@@ -1,0 +1,308 @@
+"""What another account key means, what verifying does, and what a replaced device gets."""
+
+from dataclasses import replace
+
+import pytest
+
+from client_sdk import entropy
+from client_sdk.core.errors import InvalidSignatureError
+from client_sdk.core.keys import Ed25519KeyPair
+from client_sdk.core.session_record import SessionRecord, archive_current
+from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, StateChange
+from client_sdk.machine.device import FIRST_PLACE, ListPlace, load_device, new_device
+from client_sdk.machine.devices import adopt_device_list
+from client_sdk.machine.errors import DeviceListError, NotComparedError
+from client_sdk.machine.events import Failed, IdentityChanged
+from client_sdk.machine.identity import (
+    IDENTITY_CHANGED,
+    MAX_SUPERSEDED_KEYS,
+    Identity,
+    UnderWay,
+    identity_of,
+    is_held,
+    key_to_compare,
+    plan_other_identity,
+    plan_replaced,
+    plan_shown,
+    plan_trust,
+    plan_verify,
+    stream_to,
+)
+from client_sdk.machine.state import PeerState, based_on
+from client_sdk.wire.bundle import NO_PREVIOUS_LIST, DeviceList, device_list_hash
+from client_sdk.wire.directory import DeviceListReply, Relation
+from client_sdk.wire.encoded_keys import AccountKey, Signature
+from client_sdk.wire.ids import DeviceAddress, DeviceNumber, EnvelopeId, MessageId, StreamId
+from tests.unit.machine.machine_parties import (
+    NOW,
+    Party,
+    draw_device,
+    make_invitation,
+    make_pair,
+    make_party,
+    serialised,
+)
+
+NOTHING = UnderWay((), ())
+ME = make_party("me").user
+
+
+def reply(device_list: DeviceList, relation: Relation = Relation.CONTACT) -> DeviceListReply:
+    return DeviceListReply(device_list, relation, "patient", "Bob B")
+
+
+def back(user: str, number: int, account: Ed25519KeyPair | None = None) -> Party:
+    """Return a user's new device: under a new account key, or back in its chain."""
+    fresh = draw_device()
+    place = ListPlace(DeviceNumber(number), 1, NO_PREVIOUS_LIST)
+    if account is not None:
+        fresh = replace(fresh, account=account)
+    return Party(load_device(new_device(make_invitation(user), fresh, NOW, place)))
+
+
+def recovered(party: Party, number: int = 2) -> Party:
+    """Return the device of a user who lost all others and has the recovery code."""
+    known = party.own.record.device_list
+    account = Ed25519KeyPair.from_private_bytes(party.own.record.account_private)
+    place = ListPlace(DeviceNumber(number), known.version + 1, device_list_hash(known))
+    fresh = replace(draw_device(), account=account)
+    return Party(load_device(new_device(make_invitation(party.user), fresh, NOW, place)))
+
+
+def conversation() -> tuple[PeerState, Party]:
+    """Return what alice knows of bob, with a session, and bob."""
+    alice, bob = make_pair()
+    alice.send(bob)
+    return alice.states[bob.user], bob
+
+
+def under_way(*devices: str) -> UnderWay:
+    message_id = entropy.draw_message_id()
+    envelopes = tuple(
+        OutboxEnvelope(
+            EnvelopeId(entropy.draw_id()),
+            DeviceAddress(one),
+            ME,
+            message_id,
+            b"sealed",
+            NOW,
+        )
+        for one in devices
+    )
+    return UnderWay(envelopes, (message_id,))
+
+
+def verified(state: PeerState) -> PeerState:
+    return plan_verify(state, NOW).state
+
+
+def test_another_key_of_an_unverified_user_is_taken_and_told() -> None:
+    state, bob = conversation()
+    new, waiting = back("bob", 2), under_way("bob-1")
+    step = plan_other_identity(state, reply(new.own.record.device_list), ME, waiting, NOW)
+    (message_id,) = waiting.messages
+    assert step.events == (
+        IdentityChanged(bob.user),
+        Failed(message_id, bob.user, IDENTITY_CHANGED),
+    )
+    peer = step.state.peer
+    assert peer.account_key == new.own.record.device_list.account_key
+    assert peer.superseded == (bob.own.record.device_list.account_key,)
+    assert (peer.role, peer.name, peer.next_sequence, peer.replacements) == (
+        *("patient", "Bob B"),
+        *(1, 1),
+    )
+    assert step.state.devices == (new.address,)
+    assert step.changes == Changes(
+        based_on=based_on(state),
+        peers=(peer,),
+        states=(StateChange(message_id, ME, MessageState.FAILED),),
+        envelopes_gone=(waiting.envelopes[0].envelope_id,),
+    )
+    assert identity_of(peer) is Identity.UNVERIFIED
+
+
+def test_sessions_under_the_earlier_key_are_deleted() -> None:
+    state, bob = conversation()
+    new = back("bob", 2)
+    step = plan_other_identity(state, reply(new.own.record.device_list), ME, NOTHING, NOW)
+    (record,) = step.state.sessions.values()
+    assert (record.current, record.archived) == (None, ())
+    assert list(step.state.sessions) == [bob.address]
+
+
+def test_devices_that_are_under_the_new_key_as_well_keep_what_lies_there_for_them() -> None:
+    state, bob = conversation()
+    fresh = replace(
+        draw_device(),
+        signing=bob.own.signing,
+        identity=bob.own.local.identity,
+    )
+    successor = new_device(make_invitation("bob"), fresh, NOW).device_list
+    two = under_way("bob-1", "bob-3")
+    lost = under_way("bob-3")
+    waiting = UnderWay((*two.envelopes, *lost.envelopes), (*two.messages, *lost.messages))
+    gone = replace(state, sessions={**state.sessions, DeviceAddress("bob-3"): SessionRecord()})
+    step = plan_other_identity(gone, reply(successor), ME, waiting, NOW)
+    assert step.events == (
+        IdentityChanged(bob.user),
+        Failed(lost.messages[0], bob.user, IDENTITY_CHANGED),
+    )
+    assert step.changes.envelopes_gone == (
+        two.envelopes[1].envelope_id,
+        lost.envelopes[0].envelope_id,
+    )
+    archived = step.state.sessions[bob.address]
+    assert archived == archive_current(state.sessions[bob.address], NOW)
+    assert step.state.sessions[DeviceAddress("bob-3")] == SessionRecord()
+    assert step.state.peer.replacements == 0
+    assert step.state.peer.next_sequence == state.peer.next_sequence
+
+
+def test_another_key_of_a_verified_user_is_not_taken() -> None:
+    state, bob = conversation()
+    known, new, waiting = verified(state), back("bob", 2), under_way("bob-1")
+    step = plan_other_identity(known, reply(new.own.record.device_list), ME, waiting, NOW)
+    assert step.events[0] == IdentityChanged(bob.user, held=True)
+    assert [type(one) for one in step.events[1:]] == [Failed]
+    assert step.changes.envelopes_gone == (waiting.envelopes[0].envelope_id,)
+    assert is_held(step.state)
+    assert identity_of(step.state.peer) is Identity.CHANGED
+    assert step.state.device_list == known.device_list
+    assert step.state.peer.account_key == known.peer.account_key
+    assert serialised(step.state) == serialised(known)
+    assert key_to_compare(step.state.peer) == new.own.record.device_list.account_key
+
+
+def test_a_held_change_is_told_once_and_the_newest_offer_counts() -> None:
+    state, bob = conversation()
+    new = back("bob", 2)
+    first = reply(new.own.record.device_list)
+    held = plan_other_identity(verified(state), first, ME, NOTHING, NOW).state
+    again = plan_other_identity(held, first, ME, NOTHING, NOW)
+    assert (again.state, again.changes, again.events) == (held, Changes(), ())
+    newer = recovered(new, 3)
+    later = plan_other_identity(held, reply(newer.own.record.device_list), ME, NOTHING, NOW)
+    assert later.events == ()
+    assert plan_trust(later.state, NOW).state.devices == (newer.address,)
+    third = back("bob", 4)
+    other = plan_other_identity(later.state, reply(third.own.record.device_list), ME, NOTHING, NOW)
+    assert other.events == (IdentityChanged(bob.user, held=True),)
+
+
+def test_the_earlier_key_given_again_ends_the_hold() -> None:
+    state, bob = conversation()
+    known = verified(state)
+    offer = reply(back("bob", 2).own.record.device_list)
+    held = plan_other_identity(known, offer, ME, NOTHING, NOW).state
+    after, _ = adopt_device_list(held, bob.list_reply())
+    assert identity_of(after.peer) is Identity.VERIFIED
+
+
+def test_trust_takes_the_new_key_unverified_and_verify_takes_it_verified() -> None:
+    state, bob = conversation()
+    new = back("bob", 2)
+    held = plan_other_identity(
+        verified(state), reply(new.own.record.device_list), ME, NOTHING, NOW
+    ).state
+    for plan, identity in ((plan_trust, Identity.UNVERIFIED), (plan_verify, Identity.VERIFIED)):
+        step = plan(held, NOW)
+        assert identity_of(step.state.peer) is identity
+        assert step.state.devices == (new.address,)
+        assert step.state.peer.superseded == (bob.own.record.device_list.account_key,)
+        assert step.changes == Changes(based_on=based_on(held), peers=(step.state.peer,))
+        assert all(one.current is None for one in step.state.sessions.values())
+
+
+def test_trust_without_a_change_leaves_everything() -> None:
+    state, _ = conversation()
+    for one in (state, verified(state)):
+        step = plan_trust(one, NOW)
+        assert (step.state, step.changes, step.events) == (one, Changes(), ())
+
+
+def test_verify_is_about_the_number_that_was_shown() -> None:
+    state, _ = conversation()
+    shown = plan_shown(state)
+    assert shown.changes.peers == (shown.state.peer,)
+    assert plan_shown(shown.state).changes == Changes()
+    known = plan_verify(shown.state, NOW).state
+    offer = reply(back("bob", 2).own.record.device_list)
+    held = plan_other_identity(known, offer, ME, NOTHING, NOW).state
+    with pytest.raises(NotComparedError):
+        plan_verify(held, NOW)
+    compared = plan_shown(held).state
+    assert identity_of(plan_verify(compared, NOW).state.peer) is Identity.VERIFIED
+    unverified = plan_other_identity(shown.state, offer, ME, NOTHING, NOW).state
+    with pytest.raises(NotComparedError):
+        plan_verify(unverified, NOW)
+
+
+def test_a_key_that_was_replaced_never_comes_back() -> None:
+    state, bob = conversation()
+    new = back("bob", 2)
+    changed = plan_other_identity(state, reply(new.own.record.device_list), ME, NOTHING, NOW).state
+    for one in (changed, verified(changed)):
+        with pytest.raises(DeviceListError):
+            plan_other_identity(one, bob.list_reply(), ME, NOTHING, NOW)
+
+
+@pytest.mark.parametrize(("count", "taken"), [(-1, True), (0, False)])
+def test_with_too_many_replaced_keys_no_change_is_taken(count: int, taken: bool) -> None:
+    state, _ = conversation()
+    many = tuple(AccountKey(b"%033d" % n) for n in range(MAX_SUPERSEDED_KEYS + count))
+    full = replace(state, peer=state.peer._replace(superseded=many))
+    offer = reply(back("bob", 2).own.record.device_list)
+    if taken:
+        step = plan_other_identity(full, offer, ME, NOTHING, NOW)
+        assert len(step.state.peer.superseded) == MAX_SUPERSEDED_KEYS
+    else:
+        with pytest.raises(DeviceListError):
+            plan_other_identity(full, offer, ME, NOTHING, NOW)
+
+
+def test_an_offered_list_with_a_bad_signature_changes_nothing() -> None:
+    state, _ = conversation()
+    good = back("bob", 2).own.record.device_list
+    entry = good.devices[0]._replace(endorsement=Signature(bytes(64)))
+    for bad in (good._replace(signature=Signature(bytes(64))), good._replace(devices=(entry,))):
+        with pytest.raises(InvalidSignatureError):
+            plan_other_identity(state, reply(bad), ME, NOTHING, NOW)
+
+
+def test_a_user_back_on_a_new_device_gets_what_has_no_receipt() -> None:
+    state, bob = conversation()
+    new, waiting = recovered(bob), under_way("bob-1")
+    after, changes = adopt_device_list(verified(state), reply(new.own.record.device_list))
+    step = plan_replaced(verified(state), after, changes, ME, waiting)
+    assert step.events == ()
+    assert step.changes.states == (StateChange(waiting.messages[0], ME, MessageState.QUEUED),)
+    assert step.changes.envelopes_gone == (waiting.envelopes[0].envelope_id,)
+    assert step.changes.peers == (step.state.peer,)
+    assert step.changes.based_on == based_on(state)
+    assert identity_of(step.state.peer) is Identity.VERIFIED
+    assert (step.state.peer.next_sequence, step.state.peer.replacements) == (1, 1)
+    assert all(one == type(one)() for one in step.state.sessions.values())
+
+
+def test_where_a_device_stays_or_none_was_there_nothing_is_sent_again() -> None:
+    state, bob = conversation()
+    same, changes = adopt_device_list(state, bob.list_reply())
+    assert plan_replaced(state, same, changes, ME, under_way("bob-1")) == (same, changes, ())
+    unknown = replace(state, device_list=None)
+    first, changes = adopt_device_list(unknown, bob.list_reply())
+    assert plan_replaced(unknown, first, changes, ME, NOTHING).changes == changes
+
+
+def test_a_replaced_device_begins_a_new_stream() -> None:
+    own, peer = StreamId(b"12345678"), conversation()[0].peer
+    assert stream_to(own, peer) == own
+    streams = [stream_to(own, peer._replace(replacements=number)) for number in range(4)]
+    assert len(set(streams)) == 4
+    assert {len(one) for one in streams} == {8}
+
+
+def test_the_first_place_is_that_of_a_new_account() -> None:
+    assert FIRST_PLACE == (1, 1, NO_PREVIOUS_LIST)
+    message_id = MessageId(bytes(16))
+    assert Failed(message_id, ME, IDENTITY_CHANGED).id == message_id.hex()
