@@ -47,6 +47,21 @@ def test_every_derivation_label_names_the_suite_and_none_begins_another() -> Non
         assert [other for other in labels if other.startswith(one)] == [one]
 
 
+def test_hkdf_gives_the_first_example_of_its_specification() -> None:
+    salt, info = bytes(range(0x0D)), bytes(range(0xF0, 0xFA))
+    expected = (
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
+    )
+    assert kdf.hkdf(salt, b"\x0b" * 22, info, 42).hex() == expected
+
+
+@given(keys32, st.binary(max_size=200), st.binary(max_size=80), st.integers(1, 200))
+def test_hkdf_is_that_of_another_library(
+    salt: bytes, material: bytes, info: bytes, length: int
+) -> None:
+    assert kdf.hkdf(salt, material, info, length) == hkdf(salt, material, info, length)
+
+
 @given(keys32, keys32)
 def test_a_step_of_both_chains_is_hmac_of_one_and_two_and_an_extract(ec: bytes, pq: bytes) -> None:
     outputs = [hmac.digest(key, b"\x01", "sha256") for key in (pq, ec)]
