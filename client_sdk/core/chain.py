@@ -16,7 +16,7 @@ from client_sdk.core.triple_ratchet import (
 from client_sdk.wire.envelope import MAX_MESSAGE_NUMBER
 
 MAX_JUMP: Final = 1000
-"""Numbers one message may pass over: what a forged header can cost is about 5 ms."""
+"""Numbers one message may pass over: what a forged header can cost is about 2 ms."""
 
 MAX_CHAIN_LENGTH: Final = MAX_MESSAGE_NUMBER + 1
 """Messages of one chain; the number has to fit into the header."""

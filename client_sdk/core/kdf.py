@@ -37,6 +37,9 @@ EpochKey = NewType("EpochKey", bytes)
 ChainKey = NewType("ChainKey", bytes)
 """32 bytes, secret: one chain's next step."""
 
+ChainOutput = NewType("ChainOutput", bytes)
+"""32 bytes, secret: one half of a message key, from one chain."""
+
 MessageKey = NewType("MessageKey", bytes)
 """32 bytes, secret: both halves of one message's key, extracted."""
 
@@ -123,17 +126,28 @@ def epoch_key(shared_secret: bytes, epoch: int, transcript: bytes) -> EpochKey:
     return EpochKey(hkdf(_NO_SALT, shared_secret, info, KEY_BYTES))
 
 
-def hybrid_step(ec_key: ChainKey, pq_key: ChainKey) -> tuple[ChainKey, ChainKey, MessageKey]:
-    """Return both chains one number later, and the message key of this number.
+def chain_step(chain_key: ChainKey) -> tuple[ChainKey, ChainOutput]:
+    """Return HMAC(chain key, 0x02), the next chain key, and HMAC(chain key, 0x01), its output.
 
-    Of each chain HMAC(chain key, 0x02) is the next key and HMAC(chain key, 0x01) its output; the
-    message key is extracted from both outputs: safe while either of them is.
-
-    Source: Double Ratchet rev 4, KDF_CK and Triple Ratchet (KDF_HYBRID, the extract half).
+    Source: Double Ratchet rev 4, KDF_CK.
     """
-    next_ec, ec_output = _hmac_twice(ec_key, b"\x02", b"\x01")
-    next_pq, pq_output = _hmac_twice(pq_key, b"\x02", b"\x01")
-    return ChainKey(next_ec), ChainKey(next_pq), MessageKey(_hmac(pq_output, ec_output))
+    inner = sha256(chain_key.translate(_INNER) + _INNER_REST)
+    outer = sha256(chain_key.translate(_OUTER) + _OUTER_REST)
+    inner_copy, outer_copy = inner.copy(), outer.copy()
+    inner_copy.update(b"\x02")
+    outer_copy.update(inner_copy.digest())
+    inner.update(b"\x01")
+    outer.update(inner.digest())
+    return ChainKey(outer_copy.digest()), ChainOutput(outer.digest())
+
+
+def message_key(pq_output: ChainOutput, ec_output: ChainOutput) -> MessageKey:
+    """Extract one message key from both chains' outputs: safe while either of them is.
+
+    Source: Double Ratchet rev 4, Triple Ratchet (KDF_HYBRID), the extract half; RFC 5869 2.2.
+    """
+    inner = sha256(pq_output.translate(_INNER) + _INNER_REST + ec_output).digest()
+    return MessageKey(sha256(pq_output.translate(_OUTER) + _OUTER_REST + inner).digest())
 
 
 def walked_chain(chain_key: ChainKey, count: int) -> list[ChainKey]:
@@ -151,7 +165,7 @@ def walked_chain(chain_key: ChainKey, count: int) -> list[ChainKey]:
 
 
 def passed_message_keys(ec_keys: list[ChainKey], pq_keys: list[ChainKey]) -> list[MessageKey]:
-    """Return the message key of ``hybrid_step`` at each number of two walked chains."""
+    """Return what ``message_key`` makes of two walked chains' outputs, number by number."""
     keys = []
     for ec_key, pq_key in zip(ec_keys, pq_keys, strict=True):
         inner = sha256(ec_key.translate(_INNER) + _OUTPUT).digest()
@@ -188,17 +202,6 @@ def recovery_check(private_key: bytes, length: int) -> bytes:
 def _hmac(key: bytes, data: bytes) -> bytes:
     inner = sha256(key.translate(_INNER) + _INNER_REST + data).digest()
     return sha256(key.translate(_OUTER) + _OUTER_REST + inner).digest()
-
-
-def _hmac_twice(key: bytes, first: bytes, second: bytes) -> tuple[bytes, bytes]:
-    inner = sha256(key.translate(_INNER) + _INNER_REST)
-    outer = sha256(key.translate(_OUTER) + _OUTER_REST)
-    inner_copy, outer_copy = inner.copy(), outer.copy()
-    inner_copy.update(first)
-    outer_copy.update(inner_copy.digest())
-    inner.update(second)
-    outer.update(inner.digest())
-    return outer_copy.digest(), outer.digest()
 
 
 def _expand(key: bytes, info: tuple[bytes, bytes]) -> tuple[bytes, bytes]:

@@ -16,7 +16,8 @@ from client_sdk.core.kdf import (
     MessageKey,
     PqRootKey,
     RootKey,
-    hybrid_step,
+    chain_step,
+    message_key,
     passed_message_keys,
     pq_epoch_step,
     pq_root_step,
@@ -85,8 +86,9 @@ def new_chain(roots: RootKeys, shared_secret: bytes, epoch: int = 0) -> tuple[Ro
 
 def next_message_key(keys: ChainKeys) -> tuple[ChainKeys, MessageKey]:
     """Return the chain one number later, and the key of the message at this number."""
-    ec_key, pq_key, key = hybrid_step(keys[0], keys[1])
-    return ChainKeys(ec_key, pq_key), key
+    ec_chain, ec_output = chain_step(keys.ec)
+    pq_chain, pq_output = chain_step(keys.pq)
+    return ChainKeys(ec_chain, pq_chain), message_key(pq_output, ec_output)
 
 
 class Passed(NamedTuple):

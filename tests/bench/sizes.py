@@ -23,7 +23,7 @@ def measure_sizes(counts: Counts) -> list[Row]:
     records = stored_records()
     sizes = [len(one) for one in records]
     skipped = _bytes_a_skipped_key(counts)
-    memory = _memory_of_many(counts.sessions)
+    memory = memory_of(counts.sessions)
     many = f"{counts.sessions:,} open sessions, memory beyond the empty process"
     return [
         size_row(Label("size.session", "session serialised, in a conversation"), "B", sizes),
@@ -57,7 +57,8 @@ def _bytes_a_skipped_key(counts: Counts) -> float:
     return (after - before) / (counts.chain - 1)
 
 
-def _memory_of_many(sessions: int) -> int:
+def memory_of(sessions: int) -> int:
+    """Return what so many open sessions take in a new process, in bytes."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.sizes", str(sessions)],
         capture_output=True,

@@ -19,7 +19,13 @@ from client_sdk.core.aead import AEAD_TAG_BYTES, open_sealed, seal
 from client_sdk.core.errors import AuthenticationError, InvalidKeyError
 from client_sdk.core.hpke import HPKE_PUBLIC_BYTES, HpkeKeyPair, parse_hpke_public
 from client_sdk.core.hpke import seal as seal_hpke
-from client_sdk.core.kdf import ChainKey, MessageKey, PqRootKey, RootKey, SealingKeys
+from client_sdk.core.kdf import ChainKey, ChainOutput, MessageKey, PqRootKey, RootKey, SealingKeys
+from client_sdk.core.triple_ratchet import (
+    ChainKeys,
+    message_keys,
+    next_message_key,
+    pass_over,
+)
 
 keys32 = st.binary(min_size=32, max_size=32)
 SOURCES = Path(client_sdk.__file__).parent
@@ -47,15 +53,26 @@ def test_every_derivation_label_names_the_suite_and_none_begins_another() -> Non
         assert [other for other in labels if other.startswith(one)] == [one]
 
 
-@given(keys32, keys32)
-def test_a_step_of_both_chains_is_hmac_of_one_and_two_and_an_extract(ec: bytes, pq: bytes) -> None:
-    outputs = [hmac.digest(key, b"\x01", "sha256") for key in (pq, ec)]
-    following = [hmac.digest(key, b"\x02", "sha256") for key in (ec, pq)]
-    key = hmac.digest(*outputs, "sha256")
-    assert kdf.hybrid_step(ChainKey(ec), ChainKey(pq)) == (*following, key)
-    walked = [kdf.walked_chain(ChainKey(one), 1) for one in (ec, pq)]
-    assert walked == [[ec, following[0]], [pq, following[1]]]
-    assert kdf.passed_message_keys([ChainKey(ec)], [ChainKey(pq)]) == [key]
+def test_hkdf_gives_the_first_example_of_its_specification() -> None:
+    salt, info = bytes(range(0x0D)), bytes(range(0xF0, 0xFA))
+    expected = (
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
+    )
+    assert kdf.hkdf(salt, b"\x0b" * 22, info, 42).hex() == expected
+
+
+@given(keys32, st.binary(max_size=200), st.binary(max_size=80), st.integers(1, 200))
+def test_hkdf_is_that_of_another_library(
+    salt: bytes, material: bytes, info: bytes, length: int
+) -> None:
+    assert kdf.hkdf(salt, material, info, length) == hkdf(salt, material, info, length)
+
+
+@given(keys32)
+def test_a_chain_step_is_hmac_of_one_and_two(key: bytes) -> None:
+    following, output = kdf.chain_step(ChainKey(key))
+    assert output == hmac.digest(key, b"\x01", "sha256")
+    assert following == hmac.digest(key, b"\x02", "sha256")
 
 
 @given(keys32, keys32)
@@ -65,26 +82,26 @@ def test_a_root_step_is_hkdf_with_the_root_as_salt(root: bytes, shared: bytes) -
 
 
 @given(keys32, keys32)
-def test_extract_then_expand_of_a_message_key_is_hkdf(ec: bytes, pq: bytes) -> None:
-    *_, extracted = kdf.hybrid_step(ChainKey(ec), ChainKey(pq))
-    salt, material = (hmac.digest(key, b"\x01", "sha256") for key in (pq, ec))
-    assert b"".join(kdf.sealing_keys(extracted)) == hkdf(salt, material, kdf.MESSAGE_LABEL, 44)
+def test_extract_then_expand_of_a_message_key_is_hkdf(pq: bytes, ec: bytes) -> None:
+    extracted = kdf.message_key(ChainOutput(pq), ChainOutput(ec))
+    assert b"".join(kdf.sealing_keys(extracted)) == hkdf(pq, ec, kdf.MESSAGE_LABEL, 44)
 
 
 def test_changing_either_half_changes_the_message_key() -> None:
-    ec, pq = ChainKey(b"e" * 32), ChainKey(b"p" * 32)
-    other = ChainKey(b"o" * 32)
-    assert len(set(kdf.passed_message_keys([ec, ec, other], [pq, other, pq]))) == 3
+    pq, ec = ChainOutput(b"p" * 32), ChainOutput(b"e" * 32)
+    key = kdf.message_key(pq, ec)
+    assert key != kdf.message_key(ChainOutput(b"q" * 32), ec)
+    assert key != kdf.message_key(pq, ChainOutput(b"f" * 32))
 
 
 @given(keys32, keys32)
 def test_positions_passed_over_have_the_keys_of_steps_taken(ec: bytes, pq: bytes) -> None:
-    first = (ChainKey(ec), ChainKey(pq))
-    *second, one = kdf.hybrid_step(*first)
-    *third, two = kdf.hybrid_step(*second)
-    ec_keys, pq_keys = (kdf.walked_chain(key, 2) for key in first)
-    assert [ec_keys[2], pq_keys[2]] == third
-    assert kdf.passed_message_keys(ec_keys[:2], pq_keys[:2]) == [one, two]
+    chains = ChainKeys(ChainKey(ec), ChainKey(pq))
+    second, one = next_message_key(chains)
+    third, two = next_message_key(second)
+    passed, after = pass_over(chains, 2)
+    assert after == third
+    assert message_keys(passed) == [one, two]
 
 
 def test_the_post_quantum_root_moves_forward() -> None:

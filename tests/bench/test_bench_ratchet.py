@@ -1,4 +1,4 @@
-"""``make bench-peers`` without a network: our own rows, the table, and what is missing is said."""
+"""``make bench-peers`` without a network: our rows, the table, what is missing; and sizes."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.bench.peers.__main__ import measured
 from tests.bench.peers.scratch import LIBSIGNAL, Measurer, UnavailableError, ours, with_npm
 from tests.bench.peers.table import OURS, SIZES, TIMES, summed_up
-from tests.bench.sizes import stored_records
+from tests.bench.sizes import memory_of, stored_records
 
 PRINTS_ROWS = 'import json; print(json.dumps({"versions": {"x": "1"}, "rows": {"encrypt": 2.0}}))'
 
@@ -52,6 +52,10 @@ def test_without_node_libsignal_is_said_to_be_missing(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnavailableError, match="node is not on this machine"):
         with_npm("libsignal", LIBSIGNAL, "others_libsignal.mjs", tmp_path)
+
+
+def test_a_thousand_open_sessions_take_less_than_8_mb() -> None:
+    assert memory_of(1_000) < 8_000_000
 
 
 def test_a_conversation_meets_every_size_that_a_session_takes() -> None:
