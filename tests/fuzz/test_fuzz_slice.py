@@ -4,13 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.mutator import mutated
 from tests.fuzz.targets import TARGETS, run
 
 
 @st.composite
 def bent(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
-    """Return an honest input with a few bytes changed, cut out, doubled or put in."""
+    """Return an honest input with a field, or a few bytes, changed, cut out or put in."""
     data = draw(st.sampled_from(seeds))
+    if draw(st.booleans()):
+        return mutated(data, draw(st.integers(0, 2**32))) or data
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
         end = draw(st.integers(at, min(at + 8, len(data))))

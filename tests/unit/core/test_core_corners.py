@@ -20,7 +20,18 @@ from client_sdk.core.keys import (
     parse_ml_kem_1024,
     parse_x25519,
 )
-from client_sdk.core.ratchet import MAX_SKIPPED_KEYS
+from client_sdk.core.pq_ratchet import (
+    Answering,
+    Collecting,
+    Drawing,
+    Offering,
+    PqRatchet,
+    Stage,
+    encapsulation_wanted,
+    kem_pair_wanted,
+    wants_nothing,
+)
+from client_sdk.core.ratchet import MAX_RECEIVING_CHAINS, MAX_SKIPPED_KEYS
 from client_sdk.core.recovery_code import decode_recovery_code, encode_recovery_code
 from client_sdk.core.session import Session
 from client_sdk.core.session_record import (
@@ -37,7 +48,7 @@ from client_sdk.core.triple_ratchet import ChainKeys, RootKeys
 from client_sdk.wire.codec import encode
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import SessionId
-from tests.vectors.core_parties import NOW, Keys, established, receive, send
+from tests.vectors.core_parties import NOW, Keys, Party, established, receive, send
 
 BASE, _, _, _ = established()
 KEY_OF_A_CODE_WITH_ALL_32_CHARACTERS = hashlib.sha256(b"364").digest()
@@ -197,3 +208,62 @@ def test_a_recovery_code_may_use_every_character_of_the_alphabet() -> None:
     code = encode_recovery_code(account)
     assert len(set(code) - {"-"}) == 32
     assert decode_recovery_code(code) == account
+
+
+def passed_over(counts: list[int]) -> tuple[Session, Session, Party]:
+    """Return both sides after chains of which so many messages each have not come, and ours."""
+    ours, theirs, alice, bob = established()
+    for number, count in enumerate(counts):
+        if number:
+            theirs, reply = send(theirs, bob.keys)
+            ours, _ = receive(ours, reply)
+        for _ in range(count):
+            ours, _ = send(ours, alice.keys)
+        ours, last = send(ours, alice.keys)
+        theirs, _ = receive(theirs, last)
+    return ours, theirs, alice
+
+
+def waiting_keys(session: Session) -> list[int]:
+    return [len(chain.skipped) for chain in session.ratchet.closed]
+
+
+def test_keys_over_the_limit_are_taken_from_the_oldest_chains_and_from_no_other() -> None:
+    _, theirs, _ = passed_over([300] * 6 + [700])
+    assert waiting_keys(theirs)[-6:] == [0, 100, 300, 300, 300, 300]
+    assert theirs.ratchet.receiving is not None
+    assert len(theirs.ratchet.receiving.skipped) == 700
+
+
+def test_chains_that_lose_their_last_keys_together_are_forgotten_together() -> None:
+    _, theirs, _ = passed_over([100] * 7 + [1000, 1000])
+    assert waiting_keys(theirs) == [0] * (MAX_RECEIVING_CHAINS - 1) + [1000]
+
+
+def test_a_chain_that_gave_up_keys_of_its_own_goes_on() -> None:
+    ours, theirs, alice = passed_over([1000])
+    for _ in range(2):
+        for _ in range(1000):
+            ours, _ = send(ours, alice.keys)
+        ours, last = send(ours, alice.keys)
+        theirs, _ = receive(theirs, last)
+    assert theirs.ratchet.receiving is not None
+    assert len(theirs.ratchet.receiving.skipped) == MAX_SKIPPED_KEYS
+    ours, following = send(ours, alice.keys, "goes on")
+    assert receive(theirs, following)[1] == "goes on"
+
+
+@pytest.mark.parametrize(
+    ("stage", "nothing"),
+    [
+        (Drawing(), False),
+        (Offering(MlKem768KeyPair.from_seed(bytes(64))), True),
+        (Collecting(), True),
+        (Collecting((), MlKem768KeyPair.from_seed(bytes(64)).public), False),
+        (Answering(bytes(1088)), True),
+    ],
+)
+def test_a_stage_wants_fresh_keys_or_nothing(stage: Stage, nothing: bool) -> None:
+    state = PqRatchet(1, stage)
+    assert wants_nothing(state) is nothing
+    assert nothing is (not kem_pair_wanted(state) and encapsulation_wanted(state) is None)
