@@ -16,10 +16,17 @@ if TYPE_CHECKING:
         SafetyNumber,
         Sent,
     )
+    from client_sdk.machine.events import (
+        CloneSuspected,
+        SessionDamaged,
+        SessionRenewed,
+        StoreRolledBack,
+    )
     from client_sdk.messenger import Messenger
     from client_sdk.wire.errors import MessagingError
 
 _HOMES = {
+    "CloneSuspected": "client_sdk.machine.events",
     "DeliveryFailedError": "client_sdk.handles",
     "DeliveryTimeoutError": "client_sdk.handles",
     "Enrolled": "client_sdk.handles",
@@ -29,9 +36,13 @@ _HOMES = {
     "ReceivedMessage": "client_sdk.handles",
     "SafetyNumber": "client_sdk.handles",
     "Sent": "client_sdk.handles",
+    "SessionDamaged": "client_sdk.machine.events",
+    "SessionRenewed": "client_sdk.machine.events",
+    "StoreRolledBack": "client_sdk.machine.events",
 }
 
 __all__ = [
+    "CloneSuspected",
     "DeliveryFailedError",
     "DeliveryTimeoutError",
     "Enrolled",
@@ -41,6 +52,9 @@ __all__ = [
     "ReceivedMessage",
     "SafetyNumber",
     "Sent",
+    "SessionDamaged",
+    "SessionRenewed",
+    "StoreRolledBack",
 ]
 
 

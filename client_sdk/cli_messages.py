@@ -21,6 +21,7 @@ from client_sdk.handles import DeliveryFailedError, DeliveryTimeoutError, Sent
 from client_sdk.lines import lines_of
 from client_sdk.machine.changes import MessageState
 from client_sdk.machine.events import (
+    CloneSuspected,
     Event,
     Expired,
     Failed,
@@ -28,6 +29,8 @@ from client_sdk.machine.events import (
     LoginInUse,
     LoginRefused,
     RecipientInactive,
+    SessionDamaged,
+    StoreRolledBack,
 )
 from client_sdk.machine.identity import Identity
 from client_sdk.messenger import Messenger
@@ -258,6 +261,21 @@ def _warning(event: Event) -> str | None:
             return f"{user}'s keys are too old to use; what waits for {user} is tried daily"
         case IdentityChanged():
             return _identity_warning(event)
+        case _:
+            return _healing_warning(event)
+
+
+def _healing_warning(event: Event) -> str | None:
+    match event:
+        case CloneSuspected(device):
+            return f"two copies of the store of {device} seem to be in use; its user should know"
+        case SessionDamaged(device):
+            return f"the stored session with {device} is damaged; a new one takes its place"
+        case StoreRolledBack():
+            return (
+                "this store is an older copy: what was received since it was made is not in it; "
+                "sessions are made anew, and what is under way comes again"
+            )
         case _:
             return None
 

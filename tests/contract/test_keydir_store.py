@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
 from client_sdk.wire.encoded_keys import SigningKey
+from client_sdk.wire.healing import StoreCounters
 from client_sdk.wire.ids import DeviceAddress, InvitationId, RequestId, UserName
 from keydir.errors import DirectoryStoreError, NewerDirectoryError
 from keydir.records import Account, Answer, Device, InvitationRow, Prekey, PrekeyKind
@@ -391,3 +392,14 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(path: Path, tmp_pa
         )
         one.dispose()
     assert shapes[0] == shapes[1]
+
+
+def test_the_report_of_a_store_is_replaced_and_found(store: SqlDirectoryStore) -> None:
+    first, second = StoreCounters(1, 9, bytes(16)), StoreCounters(2, 3, b"\x01" * 16)
+    with store.transaction() as transaction:
+        assert transaction.counters.find(ADDRESS) is None
+        transaction.counters.keep(ADDRESS, first)
+    with store.transaction() as transaction:
+        assert transaction.counters.find(ADDRESS) == first
+        transaction.counters.keep(ADDRESS, second)
+        assert transaction.counters.find(ADDRESS) == second

@@ -4,6 +4,7 @@ import pytest
 
 from client_sdk.cli_messages import _warning
 from client_sdk.machine.events import (
+    CloneSuspected,
     Delivered,
     Event,
     Expired,
@@ -11,6 +12,9 @@ from client_sdk.machine.events import (
     IdentityChanged,
     LoginInUse,
     RecipientInactive,
+    RollbackSource,
+    SessionDamaged,
+    StoreRolledBack,
 )
 from client_sdk.wire.ids import DeviceAddress, MessageId, UserName
 
@@ -26,6 +30,9 @@ ADA = UserName("ada")
         (RecipientInactive(ADA), ("ada", "too old")),
         (IdentityChanged(ADA), ("ada", "another key", "compare")),
         (IdentityChanged(ADA, held=True), ("ada", "nothing is sent", "`trust ada`")),
+        (CloneSuspected(DeviceAddress("ada-1")), ("ada-1", "copies")),
+        (SessionDamaged(DeviceAddress("ada-1")), ("ada-1", "damaged")),
+        (StoreRolledBack(RollbackSource.FILE), ("older copy",)),
         (LoginInUse(60.0), ("another program", "60 s")),
     ],
 )

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from client_sdk.wire.bundle import MAX_CLOCK_SKEW_MS, MAX_PREKEY_AGE_MS
 from client_sdk.wire.directory import Relation
+from client_sdk.wire.healing import StoreCounters
 from client_sdk.wire.ids import InvitationId, UserName
 from client_sdk.wire.limits import MAX_COUNTER
 from keydir import throttle
@@ -28,6 +29,7 @@ from keydir.rules import (
     Verdict,
     check_prekey_batch,
     hands_out_one_time,
+    highest_counters,
     judge_redemption,
     judge_request,
     low_event_is_due,
@@ -231,3 +233,14 @@ def test_signing_times_may_lie_31_days_back_and_two_days_ahead(directory: Direct
         check_prekey_batch(wrong, signed_at - MAX_CLOCK_SKEW_MS)
         with pytest.raises(RefusedRequestError, match="future"):
             check_prekey_batch(wrong, signed_at - MAX_CLOCK_SKEW_MS - 1)
+
+
+@pytest.mark.parametrize(
+    ("reported", "kept"),
+    [((4, 99), False), ((5, 50), False), ((5, 49), False), ((5, 51), True), ((6, 1), True)],
+)
+def test_the_highest_report_of_a_store_is_kept(reported: tuple[int, int], kept: bool) -> None:
+    before = StoreCounters(5, 50, bytes(16))
+    new = StoreCounters(*reported, b"\x01" * 16)
+    assert highest_counters(before, new) is (new if kept else before)
+    assert highest_counters(None, new) is new
