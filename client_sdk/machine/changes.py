@@ -58,8 +58,6 @@ class Peer(NamedTuple):
     """The account key whose safety number was shown last."""
     superseded: tuple[AccountKey, ...] = ()
     """Account keys before this one; none of them is ever taken again."""
-    replacements: int = 0
-    """How often all devices of the user were replaced by new ones."""
 
 
 class SessionRow(NamedTuple):

@@ -5,7 +5,6 @@ them, and nothing from the new key is shown, until the app says ``trust`` or ``v
 else the app is told, and messages go on under the new key.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -21,7 +20,7 @@ from client_sdk.wire.bundle import DEVICE_LIST, DeviceEntry, DeviceList
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import DeviceListReply
 from client_sdk.wire.encoded_keys import AccountKey
-from client_sdk.wire.ids import DeviceAddress, MessageId, StreamId, UserName, device_address
+from client_sdk.wire.ids import DeviceAddress, MessageId, UserName, device_address
 
 MAX_SUPERSEDED_KEYS: Final = 1000
 """Account keys of one user that were replaced and are remembered, 33 KB: with more of them no
@@ -29,8 +28,6 @@ further change is taken, for one that is forgotten could come back."""
 
 IDENTITY_CHANGED: Final = "identity_changed"
 """Why a message that was encrypted for devices under the earlier key is not sent again."""
-
-_STREAM_CONTEXT: Final = b"RatchetMQ/1 stream of a replaced device"
 
 
 class Identity(StrEnum):
@@ -127,8 +124,8 @@ def plan_replaced(
 ) -> IdentityStep:
     """Add to an adopted list of the same account what it means where no earlier device is left.
 
-    The user is back on another device: what has no receipt is encrypted again for it, in a new
-    stream, and the sessions with the lost devices are deleted.
+    The user is back on another device: what has no receipt is encrypted again for it, numbered
+    from 1, and the sessions with the lost devices are deleted.
 
     Args:
         before: The state that the list was adopted on.
@@ -178,21 +175,6 @@ def plan_shown(state: PeerState) -> IdentityStep:
     if state.peer.shown_key == key:
         return IdentityStep(state, Changes(), ())
     return _accepted(state, replace(state, peer=state.peer._replace(shown_key=key)))
-
-
-def stream_to(own_stream: StreamId, peer: Peer) -> StreamId:
-    """Return the stream that messages to a user stand in.
-
-    A user who is back on a new device gets a new stream: there the numbers begin with 1.
-
-    Args:
-        own_stream: This device's own stream id.
-        peer: The recipient.
-    """
-    if not peer.replacements:
-        return own_stream
-    number = peer.replacements.to_bytes(8, "big")
-    return StreamId(hashlib.sha256(_STREAM_CONTEXT + own_stream + number).digest()[:8])
 
 
 def _hold(
@@ -258,7 +240,8 @@ def _device_keys(entry: DeviceEntry) -> tuple[int, bytes, bytes]:
 
 
 def _with_new_devices(state: PeerState) -> PeerState:
-    peer = state.peer._replace(next_sequence=1, replacements=state.peer.replacements + 1)
+    # They have seen nothing of one's stream: with the next number they would wait for a gap.
+    peer = state.peer._replace(next_sequence=1)
     return replace(state, peer=peer, sessions=dict.fromkeys(state.sessions, SessionRecord()))
 
 

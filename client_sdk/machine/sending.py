@@ -23,7 +23,6 @@ from client_sdk.machine.changes import (
 )
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.errors import DeviceListError, NoSessionError
-from client_sdk.machine.identity import stream_to
 from client_sdk.machine.state import PeerState, based_on, remote_device
 from client_sdk.wire.bundle import PrekeyBundle, list_mark
 from client_sdk.wire.codec import encode
@@ -116,7 +115,7 @@ def plan_message(
         NoSessionError: A device has no session; nothing changed.
     """
     sequence = state.peer.next_sequence
-    stream_id = stream_to(own.record.stream_id, state.peer)
+    stream_id = own.record.stream_id
     content = message_content(own, state, message._replace(stream_id=stream_id, sequence=sequence))
     sealed, envelopes = _seal(state, content, fresh, message.message_id, now)
     moved = replace(sealed, peer=sealed.peer._replace(next_sequence=sequence + 1))

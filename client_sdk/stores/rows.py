@@ -34,7 +34,7 @@ OUTBOX_COLUMNS: Final = (
 )
 PEER_COLUMNS: Final = (
     "user, account_key, device_list, relation, role, name, accepted, blocked, next_sequence,"
-    " verified, offered_list, shown_key, superseded, replacements"
+    " verified, offered_list, shown_key, superseded"
 )
 NEXT_HANDOVER: Final = (
     "(SELECT COALESCE(MAX(handover), 0) + 1 FROM messages WHERE handover IS NOT NULL)"
@@ -60,7 +60,7 @@ def peer_of(row: Row) -> Peer:
     """Return a peer from its columns in the order of ``PEER_COLUMNS``."""
     relation = None if row[3] is None else Relation(row[3])
     flags = (bool(row[6]), bool(row[7]))
-    identity = (bool(row[9]), *row[10:12], _keys_of(row[12]), row[13])
+    identity = (bool(row[9]), *row[10:12], _keys_of(row[12]))
     return Peer._make((*row[:3], relation, *row[4:6], *flags, row[8], *identity))
 
 
@@ -135,11 +135,8 @@ def _write_peers(database: Database, changes: Changes) -> None:
         database,
         "UPDATE peers SET account_key = ?, device_list = ?, relation = ?, role = ?, name = ?,"
         " accepted = ?, blocked = ?, next_sequence = ?, verified = ?, offered_list = ?,"
-        " shown_key = ?, superseded = ?, replacements = ? WHERE user = ?",
-        [
-            (*peer[1:12], b"".join(peer.superseded), peer.replacements, peer.user)
-            for peer in changes.peers
-        ],
+        " shown_key = ?, superseded = ? WHERE user = ?",
+        [(*peer[1:12], b"".join(peer.superseded), peer.user) for peer in changes.peers],
     )
     _write_all(database, "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", changes.sessions)
     streams = {(one.device, one.stream_id): one for one in changes.streams}  # the last one stands

@@ -90,7 +90,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE peers ADD COLUMN offered_list BLOB;
     ALTER TABLE peers ADD COLUMN shown_key BLOB;
     ALTER TABLE peers ADD COLUMN superseded BLOB NOT NULL DEFAULT x'';
-    ALTER TABLE peers ADD COLUMN replacements INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE handshakes ADD COLUMN signed_prekey_id INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX handshakes_of_prekey ON handshakes (signed_prekey_id);
     """,

@@ -133,7 +133,6 @@ async def test_all_rows_of_a_user_come_back_as_they_were_written(store: ClientSt
         *(AccountKey(b"k" * 33), b"list", Relation.STRANGER, "nurse", "Bob", True, True, 7),
         *(True, b"other list", AccountKey(b"s" * 33)),
         superseded=(AccountKey(b"1" * 33), AccountKey(b"2" * 33)),
-        replacements=3,
     )
     session = SessionRow(BOB_1, BOB, b"record")
     held = tuple((number, entropy.draw_message_id()) for number in range(2, MAX_HELD + 2))

@@ -99,8 +99,10 @@ def test_a_reset_stops_a_verified_contact_until_trust(alice: Owner, bob: User) -
     assert after["digits"] != before["digits"]
     assert after["digits"] == alice.second.run("safety-number", bob.name).row["digits"]
 
-    assert bob.run("trust", alice.name).row == {"user": alice.name, "identity": "unverified"}
-    assert bob.run("listen", "--count", "1", "--timeout", "60").row["text"] == "from the new key"
+    with bob.listening("--count", "1", "--timeout", "90") as listener:
+        bob.wait_for_listener()
+        assert bob.run("trust", alice.name).row == {"user": alice.name, "identity": "unverified"}
+        assert listener.row(90)["text"] == "from the new key"
     with bob.listening():
         got = alice.second.run("listen", "--count", "1", "--timeout", "60")
     assert got.row["text"] == "only after trust"

@@ -26,13 +26,12 @@ from client_sdk.machine.identity import (
     plan_shown,
     plan_trust,
     plan_verify,
-    stream_to,
 )
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.wire.bundle import NO_PREVIOUS_LIST, DeviceList, device_list_hash
 from client_sdk.wire.directory import DeviceListReply, Relation
 from client_sdk.wire.encoded_keys import AccountKey, Signature
-from client_sdk.wire.ids import DeviceAddress, DeviceNumber, EnvelopeId, MessageId, StreamId
+from client_sdk.wire.ids import DeviceAddress, DeviceNumber, EnvelopeId, MessageId
 from tests.unit.machine.machine_parties import (
     NOW,
     Party,
@@ -108,10 +107,7 @@ def test_another_key_of_an_unverified_user_is_taken_and_told() -> None:
     peer = step.state.peer
     assert peer.account_key == new.own.record.device_list.account_key
     assert peer.superseded == (bob.own.record.device_list.account_key,)
-    assert (peer.role, peer.name, peer.next_sequence, peer.replacements) == (
-        *("patient", "Bob B"),
-        *(1, 1),
-    )
+    assert (peer.role, peer.name, peer.next_sequence) == ("patient", "Bob B", 1)
     assert step.state.devices == (new.address,)
     assert step.changes == Changes(
         based_on=based_on(state),
@@ -155,7 +151,6 @@ def test_devices_that_are_under_the_new_key_as_well_keep_what_lies_there_for_the
     archived = step.state.sessions[bob.address]
     assert archived == archive_current(state.sessions[bob.address], NOW)
     assert step.state.sessions[DeviceAddress("bob-3")] == SessionRecord()
-    assert step.state.peer.replacements == 0
     assert step.state.peer.next_sequence == state.peer.next_sequence
 
 
@@ -281,7 +276,7 @@ def test_a_user_back_on_a_new_device_gets_what_has_no_receipt() -> None:
     assert step.changes.peers == (step.state.peer,)
     assert step.changes.based_on == based_on(state)
     assert identity_of(step.state.peer) is Identity.VERIFIED
-    assert (step.state.peer.next_sequence, step.state.peer.replacements) == (1, 1)
+    assert step.state.peer.next_sequence == 1
     assert all(one == type(one)() for one in step.state.sessions.values())
 
 
@@ -292,14 +287,6 @@ def test_where_a_device_stays_or_none_was_there_nothing_is_sent_again() -> None:
     unknown = replace(state, device_list=None)
     first, changes = adopt_device_list(unknown, bob.list_reply())
     assert plan_replaced(unknown, first, changes, ME, NOTHING).changes == changes
-
-
-def test_a_replaced_device_begins_a_new_stream() -> None:
-    own, peer = StreamId(b"12345678"), conversation()[0].peer
-    assert stream_to(own, peer) == own
-    streams = [stream_to(own, peer._replace(replacements=number)) for number in range(4)]
-    assert len(set(streams)) == 4
-    assert {len(one) for one in streams} == {8}
 
 
 def test_the_first_place_is_that_of_a_new_account() -> None:
