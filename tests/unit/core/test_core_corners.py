@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgpack
 import pytest
 
-from client_sdk.core import erasure, fingerprint
+from client_sdk.core import erasure, fingerprint, kdf
 from client_sdk.core.chain import MAX_CHAIN_LENGTH
 from client_sdk.core.errors import InvalidKeyError, StateFormatError
 from client_sdk.core.fingerprint import numeric
@@ -46,6 +46,7 @@ from client_sdk.core.session_record import (
 from client_sdk.core.state_format import parse_record, serialize_record
 from client_sdk.core.triple_ratchet import ChainKeys, RootKeys
 from client_sdk.wire.codec import encode
+from client_sdk.wire.envelope import RATCHET_HEADER
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import SessionId
 from tests.vectors.core_parties import NOW, Keys, Party, established, receive, send
@@ -158,6 +159,8 @@ def test_a_wrong_length_is_told_with_what_has_it() -> None:
     pair = MlKem768KeyPair.from_seed(bytes(64))
     with pytest.raises(InvalidKeyError, match=r"^ML-KEM-768 ciphertext: 3 bytes, not 1088;"):
         pair.decapsulate(b"abc")
+    with pytest.raises(InvalidKeyError, match=r"^ML-KEM-1024 ciphertext: 3 bytes, expected 1568;"):
+        MlKem1024KeyPair.from_seed(bytes(64)).decapsulate(b"abc")
     with pytest.raises(InvalidKeyError, match=r"^ML-KEM-768 public key: 3 bytes, not 1185;"):
         parse_ml_kem_768(b"abc")
     with pytest.raises(InvalidKeyError, match=r"^ML-KEM-768 seed: 3 bytes, not 64;"):
@@ -267,3 +270,26 @@ def test_a_stage_wants_fresh_keys_or_nothing(stage: Stage, nothing: bool) -> Non
     state = PqRatchet(1, stage)
     assert wants_nothing(state) is nothing
     assert nothing is (not kem_pair_wanted(state) and encapsulation_wanted(state) is None)
+
+
+def test_what_a_step_does_not_touch_stays_in_the_session() -> None:
+    ours, theirs, alice, bob = established()
+    assert ours.link.handshake_digest == theirs.link.handshake_digest
+    assert ours.acknowledged
+    ours, first = send(ours, alice.keys)
+    assert ours.acknowledged
+    theirs, _ = receive(theirs, first)
+    theirs, reply = send(theirs, bob.keys)
+    ours, _ = receive(ours, reply)
+    for number in range(2):
+        ours, sent = send(ours, alice.keys)
+        header = RATCHET_HEADER.decode(sent.envelope.header)
+        assert (header.previous_chain_length, header.message_number) == (1, number)
+
+
+def test_hkdf_is_that_of_rfc_5869() -> None:
+    """Test case 1 of its appendix A."""
+    output = kdf.hkdf(bytes(range(13)), b"\x0b" * 22, bytes(range(0xF0, 0xFA)), 42)
+    assert output.hex() == (
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
+    )
