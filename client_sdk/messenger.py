@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from client_sdk import entropy
 from client_sdk.core import fingerprint
-from client_sdk.core.keys import Ed25519KeyPair
 from client_sdk.core.recovery_code import encode_recovery_code
+from client_sdk.delivery import own_devices
 from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.consent import accept_user, set_blocked
@@ -23,7 +23,9 @@ from client_sdk.delivery.errors import (
     NotEnrolledError,
 )
 from client_sdk.delivery.lease import ConnectionLease
+from client_sdk.delivery.linking import begin_link, join
 from client_sdk.delivery.running import Running
+from client_sdk.device_handles import DeviceInfo, LinkRequest, RemovedDevice, device_infos
 from client_sdk.handles import (
     DeliveryTimeoutError,
     Enrolled,
@@ -34,8 +36,9 @@ from client_sdk.handles import (
 )
 from client_sdk.handover import Handover, MessageIterator
 from client_sdk.machine.changes import Message, MessageState
-from client_sdk.machine.device import DEVICE_RECORD, OwnDevice, Stage, load_device
+from client_sdk.machine.device import DeviceRecord, OwnDevice, Stage, load_device
 from client_sdk.machine.events import Event
+from client_sdk.machine.linking import LinkingRecord, stored_device
 from client_sdk.machine.state import PeerState
 from client_sdk.stores.ports import Counts
 from client_sdk.stores.sqlite import SqliteStore, has_key, remove_store, store_exists
@@ -47,6 +50,7 @@ from client_sdk.wire.directory import Contact
 from client_sdk.wire.errors import MalformedError, MisuseError, OperationalError
 from client_sdk.wire.ids import MESSAGE_ID_BYTES, DeviceAddress, MessageId, UserName, parse_user
 from client_sdk.wire.invitation import parse_invitation, password_text
+from client_sdk.wire.linking import is_link_code, parse_link_code
 
 MAX_HISTORY: Final = 1000
 MAX_POSITION: Final = 2**63 - 1
@@ -83,7 +87,8 @@ class Messenger:
         After a crash the same call with the same store goes on where it stopped.
 
         Args:
-            invitation: The line that the operator gave.
+            invitation: The line that the operator gave, or the link code of another device of
+                yours: then this waits until that device approves.
             store: Where the device's store is made, mode 0600.
             passphrase: Encrypts the store; without one a key file is made beside it.
             broker_url: In place of the addresses in the invitation.
@@ -94,7 +99,8 @@ class Messenger:
             AlreadyEnrolledError: The store is another device's; it is unchanged.
             TransportError: The broker is away; call again.
         """
-        parsed = parse_invitation(invitation)
+        code = parse_link_code(invitation) if is_link_code(invitation) else None
+        parsed = parse_invitation(invitation) if code is None else code.invitation
         urls = parsed.broker_urls if broker_url is None else (broker_url,)
         path = Path(store)
         for url in urls:
@@ -102,7 +108,16 @@ class Messenger:
         existed, had_key = store_exists(path), has_key(path)
         opened = (SqliteStore.open if existed else SqliteStore.create)(path, passphrase)
         try:
-            record = await finish(opened, await begin(opened, parsed), urls)
+            if code is None:
+                record = await begin(opened, parsed)
+            else:
+                waiting = await begin_link(opened, code)
+                record = (
+                    await join(opened, waiting, urls)
+                    if isinstance(waiting, LinkingRecord)
+                    else waiting
+                )
+            record = await finish(opened, record, urls)
         except (InvitationRefusedError, InvitationUsedError, BrokerUnreachableError):
             redeemed = await stage_of(opened) != Stage.KEYS_MADE
             await opened.close()
@@ -111,8 +126,10 @@ class Messenger:
             raise
         finally:
             await opened.close()
-        account = Ed25519KeyPair.from_private_bytes(record.account_private)
-        return Enrolled(record.address, encode_recovery_code(account))
+        account = load_device(record).account
+        # The recovery code of an account is shown where the account is made.
+        shown = None if code is not None or account is None else encode_recovery_code(account)
+        return Enrolled(record.address, shown)
 
     @classmethod
     @asynccontextmanager
@@ -327,6 +344,62 @@ class Messenger:
         )
         return SafetyNumber(state.user, digits)
 
+    async def devices(self) -> list[DeviceInfo]:
+        """Return this user's active devices, as the newest known list has them."""
+        if self.connected:
+            with suppress(OperationalError):
+                await self._context.peers.refresh(self.user)
+        return device_infos(self._context.own.record.device_list, self.address)
+
+    async def link_request(self) -> LinkRequest:
+        """Open a link for another device of this user, from a device that is a manager.
+
+        ``code`` is for the new device's ``enroll`` alone: carry it over by hand or as a QR code.
+        It works once and for 72 hours; a newer one takes its place.
+
+        Raises:
+            LinkRefusedError: This device is no manager.
+            DevicesFullError: 16 devices are active, or all numbers were used.
+            OperationalError: The directory cannot be asked now.
+        """
+        self._running.check()
+        return LinkRequest.of(await own_devices.open_link(self._context))
+
+    async def approve_device(
+        self, request: LinkRequest | str, *, manager: bool = False
+    ) -> DeviceAddress:
+        """Wait for the new device with the code, and make it one of this user's devices.
+
+        After a crash the same call goes on with the code's text.
+
+        Args:
+            request: What ``link_request`` gave, or its code.
+            manager: Let the device change the list of devices, too: it gets the account's key.
+
+        Raises:
+            LinkRefusedError: Not a code of this user, or the devices have changed since.
+            LinkExpiredError: Its time is over, or another took its place.
+            AuthenticationError: Whoever came does not have the code; nothing was changed.
+            OperationalError: The directory cannot be asked now; call again.
+        """
+        self._running.check()
+        code = parse_link_code(request if isinstance(request, str) else request.code)
+        return await own_devices.approve(self._context, code, manager=manager)
+
+    async def remove_device(self, number: int) -> RemovedDevice:
+        """End another device of this user: its login is refused, and nobody sends to it any more.
+
+        Where it is a manager, the account gets another key and another recovery code, and this
+        device is the only manager from then on.
+
+        Raises:
+            LinkRefusedError: This device is no manager, or there is no such other device.
+            OperationalError: The directory cannot be asked now; call again.
+        """
+        self._running.check()
+        account = await own_devices.remove(self._context, number)
+        return RemovedDevice(number, None if account is None else encode_recovery_code(account))
+
     async def counts(self) -> Counts:
         """Return how much waits: queued, under way, unread, one-time prekeys uploaded."""
         return await self._context.store.counts()
@@ -390,8 +463,8 @@ async def load_own(store: SqliteStore) -> OwnDevice:
         NotEnrolledError: Its enrolment was not finished.
     """
     stored = await store.device()
-    record = None if stored is None else DEVICE_RECORD.decode(stored)
-    if record is None or record.stage != Stage.READY:
+    record = None if stored is None else stored_device(stored)
+    if not isinstance(record, DeviceRecord) or record.stage != Stage.READY:
         raise NotEnrolledError(
             "the enrolment of this store was not finished; enroll again with the same invitation"
         )

@@ -189,6 +189,7 @@ def _opened(settings: DirectorySettings, keys: DirectoryKeys) -> Iterator[Transa
 
 
 def _withdraw(transaction: Transaction, user: UserName, address: DeviceAddress | None) -> bool:
+    transaction.links.withdraw(user)
     if address is None:
         return transaction.invitations.withdraw(user)
     device = transaction.accounts.device(address)

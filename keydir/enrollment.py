@@ -2,43 +2,34 @@
 
 import hashlib
 import hmac
-from typing import NamedTuple
 
-from client_sdk.core.hpke import seal
 from client_sdk.core.signatures import verify_device_list, verify_endorsements
 from client_sdk.wire import topics
+from client_sdk.wire.bundle import DeviceList
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import (
     ENROLL_REQUEST,
-    EnrollReply,
     EnrollRequest,
     Status,
     enroll_info,
     enroll_login_secret,
-    enroll_reply_bytes,
-    enrolled_info,
 )
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import (
     ENROLL_LOGIN_PREFIX,
     DeviceNumber,
-    InvitationId,
     device_address,
 )
 from client_sdk.wire.invitation import password_text, secret_hash
-from keydir.desk import NO_SIGNATURE, Desk, Outgoing
+from client_sdk.wire.linking import DeviceOffer, Join
+from keydir.desk import Desk, Outgoing
+from keydir.device_actions import joined
 from keydir.errors import RefusedRequestError
 from keydir.ports import Transaction
-from keydir.records import Account, Device, InvitationRow
+from keydir.records import Account, Device, InvitationRow, LinkRow
 from keydir.rules import ENROLL_LIMIT, Redemption, check_first_list, judge_redemption
 from keydir.throttle import Charge
-
-
-class _Welcome(NamedTuple):
-    status: Status
-    address: str = ""
-    role: str = ""
-    name: str = ""
+from keydir.welcome import Welcome, sealed_welcome
 
 
 class Enrollment:
@@ -67,54 +58,71 @@ class Enrollment:
             raise RefusedRequestError("an enrolment under another invitation's topic")
         with self._desk.store.transaction() as transaction:
             welcome = self._redeem(transaction, request)
-        return (self._sealed(request, welcome),)
+        return (sealed_welcome(self._desk, invitation_id, request, welcome),)
 
-    def _redeem(self, transaction: Transaction, request: EnrollRequest) -> _Welcome:
+    def _redeem(self, transaction: Transaction, request: EnrollRequest) -> Welcome:
         invitation = transaction.invitations.find(request.invitation_id)
-        if invitation is None:
+        link = transaction.links.find(request.invitation_id)
+        if invitation is None and link is None:
             raise RefusedRequestError("an unknown invitation")
         _check_password(transaction, request)
-        list_hash = hashlib.sha256(encode(request.device_list)).digest()
+        if isinstance(request.device_list, DeviceOffer):
+            return self._join(transaction, link, request, request.device_list)
+        if invitation is None:
+            return Welcome(Status.BAD_REQUEST)
+        return self._found(transaction, invitation, request, request.device_list)
+
+    def _join(
+        self,
+        transaction: Transaction,
+        link: LinkRow | None,
+        request: EnrollRequest,
+        offer: DeviceOffer,
+    ) -> Welcome:
+        """Keep a new device's request for the manager, or tell what became of it."""
+        account = None if link is None else transaction.accounts.account(link.user)
+        if link is None or account is None or account.revoked:
+            return Welcome(Status.BAD_REQUEST)
+        if not link.address and self._desk.wall() >= link.expires_at:
+            return Welcome(Status.INVITATION_EXPIRED)
+        join = encode(Join(offer, request.reply_key, request.credential_hash, request.nonce))
+        if link.join is None:
+            transaction.links.join(link.invitation_id, join)
+        elif link.join != join:
+            return Welcome(Status.INVITATION_USED)
+        return joined(account, link) if link.address else Welcome(Status.LINK_WAITING)
+
+    def _found(
+        self,
+        transaction: Transaction,
+        invitation: InvitationRow,
+        request: EnrollRequest,
+        device_list: DeviceList,
+    ) -> Welcome:
+        """Make the account of an invited user, or tell again that it was made."""
+        list_hash = hashlib.sha256(encode(device_list)).digest()
         redemption = judge_redemption(
             invitation, list_hash, request.credential_hash, self._desk.wall()
         )
         if redemption is Redemption.EXPIRED:
-            return _Welcome(Status.INVITATION_EXPIRED)
+            return Welcome(Status.INVITATION_EXPIRED)
         if redemption is Redemption.USED:
-            return _Welcome(Status.INVITATION_USED)
+            return Welcome(Status.INVITATION_USED)
         if redemption is Redemption.FIRST:
             if transaction.accounts.account(invitation.user) is not None:
-                return _Welcome(Status.INVITATION_USED)
+                return Welcome(Status.INVITATION_USED)
             try:
-                check_first_list(request.device_list, invitation.user)
-                verify_device_list(request.device_list)
-                verify_endorsements(request.device_list)
+                check_first_list(device_list, invitation.user)
+                verify_device_list(device_list)
+                verify_endorsements(device_list)
             except ProtocolError:
-                return _Welcome(Status.BAD_REQUEST)
-            _add_account(transaction, invitation, request)
+                return Welcome(Status.BAD_REQUEST)
+            _add_account(transaction, invitation, device_list, request.credential_hash)
             transaction.invitations.redeem(
                 invitation.invitation_id, list_hash, request.credential_hash
             )
         address = device_address(invitation.user, DeviceNumber(1))
-        return _Welcome(Status.OK, address, invitation.role, invitation.name)
-
-    def _sealed(self, request: EnrollRequest, welcome: _Welcome) -> Outgoing:
-        keys, invitation_id = self._desk.keys, request.invitation_id
-        unsigned = EnrollReply(
-            directory_id=keys.directory_id,
-            invitation_id=invitation_id,
-            nonce=request.nonce,
-            status=welcome.status,
-            address=welcome.address,
-            role=welcome.role,
-            name=welcome.name,
-            signature=NO_SIGNATURE,
-        )
-        reply = unsigned._replace(signature=keys.signing.sign(enroll_reply_bytes(unsigned)))
-        info = enrolled_info(keys.directory_id, InvitationId(invitation_id))
-        return Outgoing(
-            topics.enrolled(invitation_id), seal(request.reply_key, encode(reply), info)
-        )
+        return Welcome(Status.OK, address, invitation.role, invitation.name)
 
 
 def _check_password(transaction: Transaction, request: EnrollRequest) -> None:
@@ -126,15 +134,16 @@ def _check_password(transaction: Transaction, request: EnrollRequest) -> None:
 
 
 def _add_account(
-    transaction: Transaction, invitation: InvitationRow, request: EnrollRequest
+    transaction: Transaction,
+    invitation: InvitationRow,
+    device_list: DeviceList,
+    credential_hash: bytes,
 ) -> None:
-    entry = request.device_list.devices[0]
+    entry = device_list.devices[0]
     address = device_address(invitation.user, entry.number)
-    account = Account(
-        invitation.user, invitation.role, invitation.name, encode(request.device_list)
-    )
+    account = Account(invitation.user, invitation.role, invitation.name, encode(device_list))
     device = Device(
         address, invitation.user, entry.signing_key, invitation_id=invitation.invitation_id
     )
     transaction.accounts.add(account, device)
-    transaction.logins.put(address, request.credential_hash, None)
+    transaction.logins.put(address, credential_hash, None)

@@ -3,21 +3,24 @@
 All times are in milliseconds; which clock they come from is the caller's choice.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from client_sdk.wire.bundle import (
+    DAY_MS,
     MAX_CLOCK_SKEW_MS,
     MAX_PREKEY_AGE_MS,
     NO_PREVIOUS_LIST,
+    DeviceEntry,
     DeviceList,
 )
 from client_sdk.wire.directory import PublishPrekeys, Relation
-from client_sdk.wire.ids import UserName
+from client_sdk.wire.ids import DeviceNumber, UserName, device_address
 from keydir.errors import RefusedRequestError
 from keydir.policy import Policy
-from keydir.records import Account, Answer, InvitationRow, PoolCounts
+from keydir.records import Account, Answer, Device, InvitationRow, PoolCounts
 
 SECOND_MS: Final = 1000
 MINUTE_MS: Final = 60 * SECOND_MS
@@ -43,6 +46,10 @@ LOW_EVENT_INTERVAL_MS: Final = MINUTE_MS
 
 LOW_EVENT_REPEAT_MS: Final = HOUR_MS
 """An event that no upload answered is said again after this: the broker may have lost it."""
+
+
+INACTIVE_AFTER_MS: Final = 30 * DAY_MS
+"""A device that was not seen for this long is not waited for: its mail expires then, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,42 @@ def check_first_list(device_list: DeviceList, user: UserName) -> None:
         or not devices[0].manager
     ):
         raise RefusedRequestError("not the first device list of the invited user")
+
+
+@dataclass(frozen=True, slots=True)
+class ListChange:
+    """What a device list has more and less than the one before."""
+
+    added: tuple[DeviceEntry, ...]
+    removed: tuple[DeviceNumber, ...]
+
+
+def list_change(known: DeviceList, offered: DeviceList) -> ListChange:
+    """Return the devices that ``offered`` adds and removes; it was found to follow ``known``."""
+    before = {entry.number for entry in known.devices}
+    after = {entry.number for entry in offered.devices}
+    return ListChange(
+        tuple(entry for entry in offered.devices if entry.number not in before),
+        tuple(sorted(before - after)),
+    )
+
+
+def absent(
+    device_list: DeviceList, devices: Sequence[Device], now: int
+) -> tuple[DeviceNumber, ...]:
+    """Return the listed devices that nobody waits for: revoked, or silent for 30 days.
+
+    A device uploads prekeys, if only none, whenever it connects. One that never did yet is new.
+    """
+    known = {device.address: device for device in devices}
+    found: list[DeviceNumber] = []
+    for entry in device_list.devices:
+        device = known.get(device_address(device_list.user, entry.number))
+        seen = None if device is None else device.published_at
+        silent = seen is not None and seen + INACTIVE_AFTER_MS < now
+        if device is None or device.revoked or silent:
+            found.append(entry.number)
+    return tuple(found)
 
 
 def check_prekey_batch(batch: PublishPrekeys, now: int) -> None:

@@ -10,6 +10,7 @@ from client_sdk import entropy
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.inbox import Inbox
+from client_sdk.delivery.late import LateLoop
 from client_sdk.delivery.lease import ConnectionLease
 from client_sdk.delivery.outbox import Outbox
 from client_sdk.delivery.pace import Pace, step
@@ -62,6 +63,7 @@ class Engine:
         self._inbox = Inbox(context)
         self._outbox = Outbox(context, pace.resend_seconds)
         self._upkeep = Upkeep(context)
+        self._late = LateLoop(context)
         self._clearing = False
         self._was_up = False
         self.receipts = Receipts(context)
@@ -114,6 +116,7 @@ class Engine:
     async def _take_lease(self) -> None:
         while not self._lease.acquire():  # noqa: ASYNC110 - another process's lock rings no bell
             await asyncio.sleep(WATCH_SECONDS)
+        await self._context.peers.reload_own()
         self._context.changed_bell.ring()
 
     async def _watch(self) -> None:
@@ -172,10 +175,13 @@ class Engine:
             self._context.directory.attach(connection)
             self._context.changed_bell.ring()
             self._outbox.retry_now()
+            self._late.retry_now()
             for loop in (
                 self._inbox.loop(),
                 self._inbox.sender_loop(),
+                self._inbox.list_loop(),
                 self._outbox.plan_loop(),
+                self._late.loop(),
                 self._outbox.publish_loop(connection),
                 self._clear(connection),
                 self._resync(connection),

@@ -11,16 +11,16 @@ from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.drop_log import DropLog
 from client_sdk.delivery.fair_queue import FairQueue
+from client_sdk.delivery.list_watch import ListWatch
 from client_sdk.delivery.senders import SenderLookup
 from client_sdk.machine.changes import Changes, PrekeyKind, combine
 from client_sdk.machine.devices import is_withdrawn
 from client_sdk.machine.errors import ReplayedHandshakeError, UnknownDeviceError
 from client_sdk.machine.events import Event
 from client_sdk.machine.prekeys import responder_prekeys
+from client_sdk.machine.received import Arrived, Opened
 from client_sdk.machine.receiving import (
-    Arrived,
     HandshakeInput,
-    Opened,
     handshake_digest,
     handshake_wanted,
     open_envelope,
@@ -61,6 +61,7 @@ class _Step:
     prekeys_spent: set[tuple[PrekeyKind, int]] = field(default_factory=set)
     progressed: set[DeviceAddress] = field(default_factory=set)
     new: int = 0
+    opened: list[Opened] = field(default_factory=list)
 
 
 class Inbox:
@@ -72,6 +73,7 @@ class Inbox:
         self._queue = FairQueue()
         self._queued_bytes = 0
         self._senders = SenderLookup(context)
+        self._lists = ListWatch(context)
         self._drop_log = DropLog()
         self._left_waiting: OrderedDict[tuple[str, bytes], DeviceAddress] = OrderedDict()
         self.accepted = 0
@@ -102,6 +104,10 @@ class Inbox:
         """Look up senders that are not known yet, until cancelled; then decide their envelopes."""
         await self._senders.loop(self._put_back, self._clear)
 
+    async def list_loop(self) -> None:
+        """Follow device lists of which somebody knows a newer one, until cancelled."""
+        await self._lists.loop()
+
     async def gap_loop(self) -> None:
         """Hand over, once a second, what waited too long behind a missing message."""
         while True:
@@ -128,7 +134,7 @@ class Inbox:
                 self._drop_log.dropped(topic.sender, error.code)
                 self._clear(topic)
                 continue
-            if topic.recipient == self._context.own.address and sender != self._context.own.user:
+            if topic.recipient == self._context.own.address != topic.sender:
                 users.setdefault(sender, []).append((arrived, incoming.payload))
         return users
 
@@ -150,6 +156,7 @@ class Inbox:
             return
         for topic in step.clear:
             self._clear(topic)
+        await self._lists.heard(step.state, step.opened)
         self._try_again(step.progressed)
         self.accepted += step.new
         context.events.emit(step.events)
@@ -247,6 +254,7 @@ class Inbox:
             step.clear.append(one.arrived.topic)
             step.progressed.add(one.arrived.topic.sender)
             step.new += 1
+            step.opened.append(one)
 
     async def _give_up(self, user: UserName) -> None:
         context, now = self._context, now_ms()

@@ -14,7 +14,7 @@ from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.delivery.peers import fresh_envelopes
 from client_sdk.machine.changes import Changes, ReceiptDue
-from client_sdk.machine.sending import FreshReceipt, plan_receipts
+from client_sdk.machine.sending import FreshReceipt, plan_receipts, without_session
 from client_sdk.stores.errors import StaleSnapshotError, StoreError
 from client_sdk.wire.errors import OperationalError, ProtocolError
 from client_sdk.wire.ids import UserName
@@ -80,8 +80,9 @@ class Receipts:
             fetched = await context.peers.fetch_missing(user)
             async with context.peers.lock(user):
                 state = await context.peers.load(user)
-                state = await context.peers.with_sessions(state, fetched)
-                fresh = FreshReceipt(entropy.draw_message_id(), fresh_envelopes(state))
+                state = context.peers.with_sessions(state, fetched)
+                reached = set(state.devices) - set(without_session(state))
+                fresh = FreshReceipt(entropy.draw_message_id(), fresh_envelopes(state, reached))
                 moved, changes = plan_receipts(context.own, state, owed, fresh, now_ms())
                 await context.peers.commit(moved, changes, moved.devices)
         except StaleSnapshotError:

@@ -13,6 +13,7 @@ from client_sdk.wire.bundle import (
     NO_PREVIOUS_LIST,
     DeviceEntry,
     DeviceList,
+    addresses,
     list_mark,
 )
 from client_sdk.wire.codec import Codec, encode
@@ -39,7 +40,8 @@ class DeviceRecord(NamedTuple):
 
     stage: Annotated[int, Field(ge=Stage.KEYS_MADE, le=Stage.READY)]
     address: AddressField
-    account_private: Secret
+    account_private: Secret | None
+    """Only on managers: the devices that may sign the user's list."""
     signing_private: Secret
     identity_private: Secret
     device_list: DeviceList
@@ -50,6 +52,8 @@ class DeviceRecord(NamedTuple):
     reply_private: Annotated[bytes, Field(max_length=256)]
     role: DisplayName
     name: DisplayName
+    next_account_private: Secret | None = None
+    """Drawn to take the account key's place; it counts once a list under it is adopted."""
 
     def __repr__(self) -> str:
         """Name the address only: the rest is keys."""
@@ -90,6 +94,19 @@ class OwnDevice:
     def user(self) -> UserName:
         """The user whose device this is."""
         return self.record.device_list.user
+
+    @property
+    def others(self) -> tuple[DeviceAddress, ...]:
+        """The other active devices of the same user."""
+        return tuple(one for one in addresses(self.record.device_list) if one != self.address)
+
+    @property
+    def account(self) -> Ed25519KeyPair | None:
+        """The account's keys, where this device is a manager."""
+        private = self.record.account_private
+        pair = None if private is None else Ed25519KeyPair.from_private_bytes(private)
+        current = bytes(self.record.device_list.account_key)
+        return pair if pair is not None and bytes(pair.public) == current else None
 
 
 def new_device(invitation: Invitation, fresh: FreshDevice, now: int) -> DeviceRecord:
@@ -142,6 +159,16 @@ def load_device(record: DeviceRecord) -> OwnDevice:
         ),
         mark=list_mark(record.device_list),
     )
+
+
+def with_list(record: DeviceRecord, device_list: DeviceList) -> DeviceRecord:
+    """Return the record under a newer list of its user; a waiting account key may come in force."""
+    following = record.next_account_private
+    if following is not None:
+        public = bytes(Ed25519KeyPair.from_private_bytes(following).public)
+        if public == bytes(device_list.account_key):
+            record = record._replace(account_private=following, next_account_private=None)
+    return record._replace(device_list=device_list)
 
 
 def encode_device(record: DeviceRecord) -> bytes:

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 from client_sdk.core.errors import UnknownSessionError
 from client_sdk.core.pqxdh import ResponderPrekeys
@@ -23,7 +23,6 @@ from client_sdk.core.session_record import (
 )
 from client_sdk.machine.changes import (
     Changes,
-    Message,
     MessageState,
     OpenedEnvelope,
     PrekeyKind,
@@ -34,7 +33,8 @@ from client_sdk.machine.changes import (
 )
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.errors import UnknownDeviceError
-from client_sdk.machine.events import ContactRequest, Delivered, Event, Read
+from client_sdk.machine.events import ContactRequest, Delivered, Event, Read, SentElsewhere
+from client_sdk.machine.received import Arrived, Opened, message_from
 from client_sdk.machine.state import PeerState, based_on, remote_device
 from client_sdk.machine.streams import Release, arrive, give_up, make_room, newest_sequence
 from client_sdk.wire.content import (
@@ -42,10 +42,9 @@ from client_sdk.wire.content import (
     RECEIPT_BODY,
     Content,
     ContentKind,
-    decode_message_body,
     unpad,
 )
-from client_sdk.wire.envelope import ENVELOPE, Envelope, HandshakeHeader, PrekeyHeader
+from client_sdk.wire.envelope import ENVELOPE, HandshakeHeader, PrekeyHeader
 from client_sdk.wire.errors import MalformedError
 from client_sdk.wire.ids import DeviceAddress, MessageId
 from client_sdk.wire.limits import MAX_COUNTER
@@ -56,14 +55,6 @@ MAX_SEQUENCE: Final = MAX_COUNTER - 1
 """The number after the last one still has to fit into a store's integer."""
 
 
-class Arrived(NamedTuple):
-    """An envelope from one's own inbox; nothing of it is authenticated yet."""
-
-    topic: InboxTopic
-    envelope: Envelope
-    digest: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class HandshakeInput:
     """What accepting a new session takes from the store."""
@@ -71,16 +62,6 @@ class HandshakeInput:
     header: PrekeyHeader
     prekeys: ResponderPrekeys = field(repr=False)
     spent: tuple[tuple[PrekeyKind, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An envelope that was authenticated and opened; not decided yet."""
-
-    arrived: Arrived
-    content: Content
-    changes: Changes
-    """Prekeys spent and the handshake's digest, where a session began with it."""
 
 
 def parse_arrived(topic: InboxTopic, payload: bytes) -> Arrived:
@@ -147,8 +128,9 @@ def open_envelope(
         moved = update(record, session)
         return _with_record(state, sender, moved), Opened(arrived, content, Changes())
     remote = remote_device(state, sender)
-    if remote is None:
-        raise UnknownDeviceError("the sending device is not in its user's device list")
+    claimed = handshake.header.handshake.sender_list_version
+    if remote is None or claimed > remote.list_version:
+        raise UnknownDeviceError("the sending device names a device list that is not known here")
     begun = accept_session(own.local, remote, handshake.prekeys, handshake.header)
     session, padded = decrypt(begun, arrived.topic.envelope_id, arrived.envelope)
     content = _content(padded)
@@ -182,7 +164,10 @@ def plan_receive(
         ProtocolError: The content is not what its kind says; nothing may be committed.
     """
     content = opened.content
-    if content.kind == ContentKind.MESSAGE:
+    if content.kind in {ContentKind.MESSAGE, ContentKind.SENT_COPY}:
+        # One's own devices send copies, and nobody else does: a conversation is never believed.
+        if (content.kind == ContentKind.SENT_COPY) is not state.is_own:
+            raise MalformedError("a message of a kind that its sender does not send")
         return _receive_message(state, opened, now, known=known)
     return _receive_receipt(state, opened, now)
 
@@ -211,8 +196,9 @@ def _receive_message(
     state: PeerState, opened: Opened, now: int, *, known: bool
 ) -> tuple[PeerState, Changes, tuple[Event, ...]]:
     content, sender = opened.content, opened.arrived.topic.sender
-    body = decode_message_body(content.body)
-    if not MIN_SEQUENCE <= content.sequence <= MAX_SEQUENCE:
+    message = message_from(state, opened, now)
+    start = max(content.stream_start, MIN_SEQUENCE)
+    if not start <= content.sequence <= MAX_SEQUENCE:
         raise MalformedError("a message stands in no stream")
     receipts = (
         (ReceiptDue(state.user, content.message_id, read=False, due_since=now),)
@@ -229,33 +215,18 @@ def _receive_message(
         return state, common, ()
     known_stream = state.streams.get((sender, content.stream_id))
     gone, earlier = ((), ()) if known_stream else make_room(state.streams, sender, now)
-    position = known_stream or StreamPosition(sender, content.stream_id)
+    position = known_stream or StreamPosition(sender, content.stream_id, start)
     placed, release = arrive(position, content.sequence, content.message_id, now)
     moved = placed._replace(used_at=now)
     own_release = content.message_id in release.message_ids
-    message = Message(
-        message_id=content.message_id,
-        conversation=state.user,
-        sender=state.user,
-        sender_device=sender,
-        outgoing=False,
-        state=MessageState.HELD,
-        sent_at=content.sent_at,
-        text=body.text,
-        data=body.data,
-        content_type=body.content_type,
-        reply_to=body.reply_to,
-        expires_at=body.expires_at,
-        stream_id=content.stream_id,
-        sequence=content.sequence,
-        received_at=now,
-    )
-    expired = body.expires_at is not None and body.expires_at <= now
+    expired = message.expires_at is not None and message.expires_at <= now
     states = (
         *(change for one in earlier for change in _released(state, one, None)),
         *_released(state, release, content.message_id if own_release and expired else None),
     )
     events: tuple[Event, ...] = tuple(one.gap for one in (*earlier, release) if one.gap)
+    if state.is_own:
+        events = (*events, SentElsewhere(message.message_id, message.conversation, sender))
     if not state.trusted and not state.streams:  # the first message of a stranger
         events = (*events, ContactRequest(state.user))
     changes = replace(common, messages=(message,), streams=(*gone, moved), states=states)
@@ -274,6 +245,8 @@ def _receive_receipt(
         opened=(_opened_row(opened, None, now),),
         receipted=tuple(Receipted(one, sender, state.user, read, now) for one in ids),
     )
+    if state.is_own:  # one's own other devices confirm copies: nobody was reached by that
+        return state, changes, ()
     kind = Read if read else Delivered
     return state, changes, tuple(kind(one, sender) for one in ids)
 
@@ -282,6 +255,8 @@ def _released(
     state: PeerState, release: Release, expired: MessageId | None
 ) -> tuple[StateChange, ...]:
     handed_over = MessageState.READY if state.trusted else MessageState.REQUEST
+    if state.is_own:
+        handed_over = MessageState.COPIED
     return tuple(
         StateChange(
             one,

@@ -16,6 +16,7 @@ from client_sdk.machine.changes import (
     StreamPosition,
 )
 from client_sdk.stores import rows
+from client_sdk.stores.late_queries import LateQueries
 from client_sdk.stores.ports import (
     Backlog,
     Counts,
@@ -33,7 +34,7 @@ Result = TypeVar("Result")
 Row = rows.Row
 
 
-class StoreQueries:
+class StoreQueries(LateQueries):
     """All of ``ClientStore`` in SQL; what the file is and who may read it is decided elsewhere."""
 
     def __init__(self, worker: DatabaseWorker) -> None:
@@ -330,7 +331,10 @@ def _snapshot(database: Database, user: UserName) -> Snapshot:
             (user,),
         ).fetchone()
         sessions = database.execute(
-            "SELECT device, user, record FROM sessions WHERE user = ?", (user,)
+            "SELECT device, user, record, start FROM sessions WHERE user = ?", (user,)
+        ).fetchall()
+        late = database.execute(
+            "SELECT DISTINCT device FROM late WHERE user = ?", (user,)
         ).fetchall()
         streams = database.execute(
             "SELECT device, stream_id, next_sequence, gap_since, held, used_at FROM streams"
@@ -345,6 +349,7 @@ def _snapshot(database: Database, user: UserName) -> Snapshot:
         Peer(user) if peer is None else rows.peer_of(peer[1:]),
         tuple(SessionRow(*row) for row in sessions),
         tuple(rows.stream_of(row) for row in streams),
+        frozenset(row[0] for row in late),
     )
 
 

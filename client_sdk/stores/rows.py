@@ -14,6 +14,7 @@ from client_sdk.machine.changes import (
     StreamPosition,
     UserRevision,
 )
+from client_sdk.stores import late_rows
 from client_sdk.stores.errors import StaleSnapshotError, StoreCorruptError
 from client_sdk.stores.worker import Database
 from client_sdk.wire.codec import Codec, encode
@@ -28,7 +29,8 @@ MESSAGE_COLUMNS: Final = (
 )
 OUTBOX_COLUMNS: Final = "envelope_id, recipient, user, message_id, payload, created_at, attempts"
 PEER_COLUMNS: Final = (
-    "user, account_key, device_list, relation, role, name, accepted, blocked, next_sequence"
+    "user, account_key, device_list, relation, role, name, accepted, blocked, next_sequence,"
+    " equivocation, absent"
 )
 NEXT_HANDOVER: Final = (
     "(SELECT COALESCE(MAX(handover), 0) + 1 FROM messages WHERE handover IS NOT NULL)"
@@ -54,7 +56,9 @@ def peer_of(row: Row) -> Peer:
     """Return a peer from its columns in the order of ``PEER_COLUMNS``."""
     relation = None if row[3] is None else Relation(row[3])
     return Peer(
-        row[0], row[1], row[2], relation, row[4], row[5], bool(row[6]), bool(row[7]), row[8]
+        *(row[0], row[1], row[2], relation, row[4], row[5], bool(row[6]), bool(row[7]), row[8]),
+        equivocation=bool(row[9]),
+        absent=row[10],
     )
 
 
@@ -95,14 +99,15 @@ def apply(database: Database, changes: Changes) -> None:
     _write_peers(database, changes)
     _write_messages(database, changes)
     _write_outbox(database, changes)
+    late_rows.write(database, changes)
     _write_prekeys(database, changes)
 
 
 def _advance(database: Database, entry: UserRevision) -> None:
     if entry.revision == 0:
         cursor = database.execute(
-            "INSERT INTO peers VALUES (?, 1, NULL, NULL, NULL, '', '', 0, 0, 1)"
-            " ON CONFLICT DO NOTHING",
+            "INSERT INTO peers (user, revision, role, name, accepted, blocked, next_sequence)"
+            " VALUES (?, 1, '', '', 0, 0, 1) ON CONFLICT DO NOTHING",
             (entry.user,),
         )
     else:
@@ -122,10 +127,11 @@ def _write_peers(database: Database, changes: Changes) -> None:
     _write_all(
         database,
         "UPDATE peers SET account_key = ?, device_list = ?, relation = ?, role = ?, name = ?,"
-        " accepted = ?, blocked = ?, next_sequence = ? WHERE user = ?",
+        " accepted = ?, blocked = ?, next_sequence = ?, equivocation = ?, absent = ?"
+        " WHERE user = ?",
         [(*peer[1:], peer.user) for peer in changes.peers],
     )
-    _write_all(database, "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", changes.sessions)
+    _write_all(database, "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?)", changes.sessions)
     streams = {(one.device, one.stream_id): one for one in changes.streams}  # the last one stands
     _write_all(
         database,
@@ -182,6 +188,14 @@ def _write_state(database: Database, change: StateChange) -> None:
             (change.message_id, change.sender),
         )
         handover = NEXT_HANDOVER
+    elif change.state is MessageState.COPIED:
+        database.execute(  # the history shows copies in the order of their sending
+            "UPDATE messages SET position = (SELECT MAX(position) + 1 FROM messages)"
+            " WHERE message_id = ? AND sender = ? AND state = 'held'"
+            " AND position < (SELECT MAX(position) FROM messages)",
+            (change.message_id, change.sender),
+        )
+        handover = "handover"
     else:
         handover = "handover"
     database.execute(

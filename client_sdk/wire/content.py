@@ -34,6 +34,8 @@ class ContentKind(IntEnum):
     MESSAGE = 1
     DELIVERED = 2
     READ = 3
+    SENT_COPY = 4
+    """A message that another device of the same user sent: the body names its conversation."""
 
 
 # The last part is 1 to MAX_DEVICE_NUMBER, spelt out so that one pattern is the whole check.
@@ -71,10 +73,12 @@ class Content(NamedTuple):
     sequence: Counter
     last_seen: Annotated[tuple[SeenStream, ...], Field(max_length=MAX_LAST_SEEN)]
     sent_at: Counter
-    kind: Annotated[int, Field(ge=ContentKind.MESSAGE, le=ContentKind.READ)]
+    kind: Annotated[int, Field(ge=ContentKind.MESSAGE, le=ContentKind.SENT_COPY)]
     body: Annotated[bytes, Field(max_length=MAX_PADDED_CONTENT_BYTES)]
     sender_list: ListMark
     recipient_list: ListMark
+    stream_start: Counter = 0
+    """The first number of the stream that this recipient device was sent; 0 is from the start."""
 
     def __repr__(self) -> str:
         """Name the kind and the size; never what was written."""
@@ -95,6 +99,18 @@ class MessageBody(NamedTuple):
         return f"MessageBody({'text' if self.text is not None else 'data'})"
 
 
+class CopyBody(NamedTuple):
+    """The body of an own-device copy: to whom the message went, its number there, and itself."""
+
+    conversation: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")]
+    sequence: Counter
+    message: MessageBody
+
+    def __repr__(self) -> str:
+        """Name nothing of it."""
+        return "CopyBody(...)"
+
+
 class ReceiptBody(NamedTuple):
     """The body of a receipt: which messages it is for."""
 
@@ -105,6 +121,7 @@ class ReceiptBody(NamedTuple):
 
 CONTENT: Final = Codec(Content, MAX_PADDED_CONTENT_BYTES)
 MESSAGE_BODY: Final = Codec(MessageBody, MAX_PADDED_CONTENT_BYTES)
+COPY_BODY: Final = Codec(CopyBody, MAX_PADDED_CONTENT_BYTES)
 RECEIPT_BODY: Final = Codec(ReceiptBody, MAX_PADDED_CONTENT_BYTES)
 
 
@@ -137,7 +154,17 @@ def decode_message_body(data: bytes) -> MessageBody:
     Raises:
         ProtocolError: ``data`` is not one, has both or neither of text and data, or is too long.
     """
-    body = MESSAGE_BODY.decode(data)
+    return _checked(MESSAGE_BODY.decode(data))
+
+
+def decode_copy_body(data: bytes) -> CopyBody:
+    """Return the body of an own-device copy; raises as ``decode_message_body`` does."""
+    copy = COPY_BODY.decode(data)
+    _checked(copy.message)
+    return copy
+
+
+def _checked(body: MessageBody) -> MessageBody:
     try:
         encode_message_body(body)
     except MessageTooLongError as error:

@@ -46,6 +46,12 @@ MAX_DEVICES: Final = 16
 MAX_DEVICE_NUMBER: Final = 127
 """Device numbers are never used twice; after the last one the account is full."""
 
+MAX_SUPERSEDED: Final = 32
+"""Account keys that a user may have put aside: one each time that a manager device is removed."""
+
+MAX_EARLIER_LISTS: Final = 16
+"""Earlier device lists in one answer: with the newest one 17 of under 6 KiB, which fit a packet."""
+
 MAX_PREKEY_BATCH: Final = 40
 """One-time prekeys of each kind in one upload: 40 signed ML-KEM-1024 keys fill half a packet."""
 

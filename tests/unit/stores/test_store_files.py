@@ -241,7 +241,12 @@ async def test_a_migration_that_fails_leaves_the_version_as_it_was(path: Path) -
 async def test_a_store_of_version_1_keeps_its_streams(path: Path) -> None:
     await make(path)
     database = raw(path)
-    database.execute("ALTER TABLE streams DROP COLUMN used_at")
+    database.executescript(
+        "ALTER TABLE streams DROP COLUMN used_at;"
+        "DROP INDEX messages_copied; ALTER TABLE messages DROP COLUMN copy_sequence;"
+        "ALTER TABLE sessions DROP COLUMN start; ALTER TABLE peers DROP COLUMN equivocation;"
+        "ALTER TABLE peers DROP COLUMN absent; DROP TABLE late"
+    )
     database.execute("INSERT INTO streams VALUES ('bob-1', x'01', 'bob', 7, NULL, x'9190')")
     database.execute("PRAGMA user_version = 1")
     database.close()
