@@ -18,9 +18,8 @@ from client_sdk.machine.devices import is_withdrawn
 from client_sdk.machine.errors import ReplayedHandshakeError, UnknownDeviceError
 from client_sdk.machine.events import Event
 from client_sdk.machine.prekeys import responder_prekeys
-from client_sdk.machine.received import Arrived, Opened
+from client_sdk.machine.received import Arrived, HandshakeInput, Opened
 from client_sdk.machine.receiving import (
-    HandshakeInput,
     handshake_digest,
     handshake_wanted,
     open_envelope,

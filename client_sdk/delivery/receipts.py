@@ -17,7 +17,7 @@ from client_sdk.machine.changes import Changes, ReceiptDue
 from client_sdk.machine.sending import FreshReceipt, plan_receipts, without_session
 from client_sdk.stores.errors import StaleSnapshotError, StoreError
 from client_sdk.wire.errors import OperationalError, ProtocolError
-from client_sdk.wire.ids import UserName
+from client_sdk.wire.ids import DeviceAddress, UserName
 from client_sdk.wire.limits import MAX_RECEIPT_IDS
 
 GATHER_SECONDS: Final = 1.0
@@ -75,6 +75,18 @@ class Receipts:
         return quiet or now_ms() - oldest >= GATHER_SECONDS * 1000
 
     async def _send(self, user: UserName, owed: Sequence[ReceiptDue]) -> None:
+        """Tell all devices of a user; of one's own, only the one that has sent the copy."""
+        if user != self._context.own.user:
+            await self._send_to(user, owed, None)
+            return
+        senders = await self._context.store.senders_of(user, [one.message_id for one in owed])
+        for device in {senders.get(one.message_id) for one in owed}:
+            part = [one for one in owed if senders.get(one.message_id) == device]
+            await self._send_to(user, part, device)
+
+    async def _send_to(
+        self, user: UserName, owed: Sequence[ReceiptDue], only: DeviceAddress | None
+    ) -> None:
         context = self._context
         try:
             fetched = await context.peers.fetch_missing(user)
@@ -82,6 +94,7 @@ class Receipts:
                 state = await context.peers.load(user)
                 state = context.peers.with_sessions(state, fetched)
                 reached = set(state.devices) - set(without_session(state))
+                reached &= reached if only is None else {only}
                 fresh = FreshReceipt(entropy.draw_message_id(), fresh_envelopes(state, reached))
                 moved, changes = plan_receipts(context.own, state, owed, fresh, now_ms())
                 await context.peers.commit(moved, changes, moved.devices)

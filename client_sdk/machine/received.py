@@ -1,12 +1,13 @@
 """An envelope as it came, as it was opened, and the message that stands in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from client_sdk.machine.changes import Changes, Message, MessageState
+from client_sdk.core.pqxdh import ResponderPrekeys
+from client_sdk.machine.changes import Changes, Message, MessageState, PrekeyKind
 from client_sdk.machine.state import PeerState
 from client_sdk.wire.content import Content, decode_copy_body, decode_message_body
-from client_sdk.wire.envelope import Envelope
+from client_sdk.wire.envelope import Envelope, PrekeyHeader
 from client_sdk.wire.ids import UserName
 from client_sdk.wire.topics import InboxTopic
 
@@ -27,6 +28,15 @@ class Opened:
     content: Content
     changes: Changes
     """Prekeys spent and the handshake's digest, where a session began with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeInput:
+    """What accepting a new session takes from the store."""
+
+    header: PrekeyHeader
+    prekeys: ResponderPrekeys = field(repr=False)
+    spent: tuple[tuple[PrekeyKind, int], ...]
 
 
 def message_from(state: PeerState, opened: Opened, now: int) -> Message:

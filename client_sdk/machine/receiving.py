@@ -1,14 +1,12 @@
 """From an envelope to what it changes: open, then place; a failure changes nothing."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from client_sdk.core.errors import UnknownSessionError
-from client_sdk.core.pqxdh import ResponderPrekeys
 from client_sdk.core.session import (
     Session,
-    accept_session,
     decrypt,
     handshake_of,
     session_tag_of,
@@ -21,6 +19,7 @@ from client_sdk.core.session_record import (
     promote,
     update,
 )
+from client_sdk.machine.accepting import begun_session
 from client_sdk.machine.changes import (
     Changes,
     MessageState,
@@ -32,10 +31,9 @@ from client_sdk.machine.changes import (
     StreamPosition,
 )
 from client_sdk.machine.device import OwnDevice
-from client_sdk.machine.errors import UnknownDeviceError
 from client_sdk.machine.events import ContactRequest, Delivered, Event, Read, SentElsewhere
-from client_sdk.machine.received import Arrived, Opened, message_from
-from client_sdk.machine.state import PeerState, based_on, remote_device
+from client_sdk.machine.received import Arrived, HandshakeInput, Opened, message_from
+from client_sdk.machine.state import PeerState, based_on
 from client_sdk.machine.streams import Release, arrive, give_up, make_room, newest_sequence
 from client_sdk.wire.content import (
     CONTENT,
@@ -53,15 +51,6 @@ from client_sdk.wire.topics import InboxTopic
 MIN_SEQUENCE: Final = 1
 MAX_SEQUENCE: Final = MAX_COUNTER - 1
 """The number after the last one still has to fit into a store's integer."""
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakeInput:
-    """What accepting a new session takes from the store."""
-
-    header: PrekeyHeader
-    prekeys: ResponderPrekeys = field(repr=False)
-    spent: tuple[tuple[PrekeyKind, int], ...]
 
 
 def parse_arrived(topic: InboxTopic, payload: bytes) -> Arrived:
@@ -127,11 +116,7 @@ def open_envelope(
         content = _content(padded)
         moved = update(record, session)
         return _with_record(state, sender, moved), Opened(arrived, content, Changes())
-    remote = remote_device(state, sender)
-    claimed = handshake.header.handshake.sender_list_version
-    if remote is None or claimed > remote.list_version:
-        raise UnknownDeviceError("the sending device names a device list that is not known here")
-    begun = accept_session(own.local, remote, handshake.prekeys, handshake.header)
+    begun = begun_session(own, state, sender, handshake)
     session, padded = decrypt(begun, arrived.topic.envelope_id, arrived.envelope)
     content = _content(padded)
     moved = (

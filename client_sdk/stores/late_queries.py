@@ -1,10 +1,12 @@
 """The queries about devices that get messages later, or not any more."""
 
+from collections.abc import Sequence
+
 from client_sdk.machine.changes import Late, OutboxEnvelope
 from client_sdk.machine.late import LateMessage
 from client_sdk.stores import rows
 from client_sdk.stores.worker import DatabaseWorker
-from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
 
 _MESSAGE: str = ", ".join(f"messages.{one.strip()}" for one in rows.MESSAGE_COLUMNS.split(","))
 
@@ -38,6 +40,20 @@ class LateQueries:
         found = await self._find("SELECT envelope_id FROM outbox WHERE recipient = ?", (device,))
         return [row[0] for row in found]
 
+    async def senders_of(
+        self, user: UserName, ids: Sequence[MessageId]
+    ) -> dict[MessageId, DeviceAddress]:
+        """Return which device of a user has sent each of these messages."""
+        found: dict[MessageId, DeviceAddress] = {}
+        for one in ids:
+            rows_found = await self._find(
+                "SELECT sender_device FROM messages WHERE message_id = ? AND sender = ?",
+                (one, user),
+            )
+            if rows_found:
+                found[one] = rows_found[0][0]
+        return found
+
     async def outlived(self, before: int, limit: int) -> list[OutboxEnvelope]:
         """Return unreceipted envelopes from before a time, oldest first."""
         found = await self._find(
@@ -47,5 +63,5 @@ class LateQueries:
         )
         return [rows.envelope_of(row) for row in found]
 
-    async def _find(self, sql: str, values: tuple[str | int, ...] = ()) -> list[rows.Row]:
+    async def _find(self, sql: str, values: tuple[str | int | bytes, ...] = ()) -> list[rows.Row]:
         return await self._worker.read(lambda database: database.execute(sql, values).fetchall())

@@ -123,6 +123,12 @@ class ClientStore(Protocol):
         """Return the ids of all envelopes for one recipient device."""
         ...
 
+    async def senders_of(
+        self, user: UserName, ids: Sequence[MessageId]
+    ) -> dict[MessageId, DeviceAddress]:
+        """Return which device of a user has sent each of these messages."""
+        ...
+
     async def outlived(self, before: int, limit: int) -> list[OutboxEnvelope]:
         """Return up to ``limit`` unreceipted envelopes made before a time, oldest first."""
         ...

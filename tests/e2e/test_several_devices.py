@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from tests.e2e.clinic import Clinic, User, until
-from tests.e2e.programs import Fields, run
+import pytest
+
+from tests.e2e.clinic import Clinic, Login, User, mosquitto, until
+from tests.e2e.programs import Fields, Program, Result, ratchetmq, run
 
 
 class Second(User):
@@ -56,3 +58,98 @@ def test_both_devices_get_a_message_and_each_sees_what_the_other_sent(clinic: Cl
 def sees(device: User, other: User, text: str) -> bool:
     device.run("listen", "--timeout", "1")
     return text in [row[1] for row in history(device, other.name)]
+
+
+def test_a_removed_device_is_refused_and_gets_nothing_more(clinic: Clinic) -> None:
+    alice, bob = clinic.doctor(), clinic.patient()
+    second = linked_device(clinic, alice)
+    assert [row["address"] for row in alice.run("devices").rows] == [
+        alice.address,
+        second.address,
+    ]
+    assert bob.run("send", alice.name, "before").code == 0
+    for device in (alice, second):
+        assert device.run("listen", "--count", "1", "--timeout", "40").code == 0
+    login = second.login()
+    with second.listening() as listener:
+        second.wait_for_listener()
+        removed = alice.run("devices", "--remove", "2")
+        assert removed.row == {"removed": 2, "recovery_code": None}, removed.err
+        ended = listener.wait(40)
+        assert ended.code == 1
+        assert "refused" in ended.err
+    assert not second_can_log_in(login)
+    assert second.state()["connection"] == "login_refused"
+    (only,) = alice.run("devices").rows
+    assert only["address"] == alice.address
+    assert bob.run("send", alice.name, "after").code == 0
+    heard = alice.run("listen", "--count", "1", "--timeout", "40")
+    assert [row["text"] for row in heard.rows] == ["after"]
+    assert [row[1] for row in history(second, bob.name)] == ["before"]
+    for wrong in ("1", "2", "3"):
+        refused = alice.run("devices", "--remove", wrong)
+        assert refused.code == 2
+        assert "nothing was changed" in refused.err
+
+
+def second_can_log_in(login: Login) -> bool:
+    return mosquitto_pub(login).code == 0
+
+
+def mosquitto_pub(login: Login) -> Result:
+    return mosquitto("mosquitto_pub", login, "-i", login.username, "-t", "v1/x", "-n")
+
+
+def test_only_a_manager_links_and_a_removed_manager_takes_no_key_along(clinic: Clinic) -> None:
+    alice, bob = clinic.doctor(), clinic.patient()
+    second = linked_device(clinic, alice, "--manager")
+    third = clinic.folder / f"{alice.name}.third.db"
+    assert link(second, third)["address"] == f"{alice.name}-3"
+    refused = User(alice.name, third).run("link")
+    assert refused.code == 2
+    assert "not have the account's key" in refused.err
+    assert bob.run("send", alice.name, "to three").code == 0
+    removed = alice.run("devices", "--remove", "2")
+    assert removed.code == 0, removed.err
+    assert len(str(removed.row["recovery_code"])) == 14 * 5 - 1
+    for device in (alice, User(alice.name, third)):
+        heard = device.run("listen", "--count", "1", "--timeout", "40")
+        assert [row["text"] for row in heard.rows] == ["to three"], heard.err
+    numbers = [(row["number"], row["manager"]) for row in alice.run("devices").rows]
+    assert numbers == [(1, True), (3, False)]
+    assert bob.run("send", alice.name, "under the new key").code == 0
+    for device in (alice, User(alice.name, third)):
+        heard = device.run("listen", "--count", "1", "--timeout", "40")
+        assert [row["text"] for row in heard.rows] == ["under the new key"], heard.err
+
+
+def test_linking_goes_on_after_either_side_was_killed(clinic: Clinic, tmp_path: Path) -> None:
+    alice = clinic.doctor()
+    store = tmp_path / "second.db"
+    with alice.start("link") as linking:
+        code = str(linking.row()["code"])
+    with Program(ratchetmq("enroll", code, "--store", str(store), "--json")) as joining:
+        until(store.exists, "the new device has made its keys")
+        joining.kill()
+    with alice.start("link", "--code", code) as linking:
+        joined = run("enroll", code, "--store", str(store), "--json")
+        assert joined.row["address"] == f"{alice.name}-2"
+        assert linking.row()["linked"] == f"{alice.name}-2"
+    again = alice.run("link", "--code", code)
+    assert again.row["linked"] == f"{alice.name}-2"
+    assert run("enroll", code, "--store", str(store), "--json").row == joined.row
+    used = run("enroll", code, "--store", str(tmp_path / "thief.db"))
+    assert used.code == 2
+    assert not (tmp_path / "thief.db").exists()
+
+
+@pytest.mark.parametrize("cut", [1, 40])
+def test_a_wrong_code_is_refused_without_change(clinic: Clinic, tmp_path: Path, cut: int) -> None:
+    alice = clinic.doctor()
+    with alice.start("link") as linking:
+        code = str(linking.row()["code"])
+    refused = run("enroll", code[:-cut], "--store", str(tmp_path / "s.db"))
+    assert refused.code == 2
+    assert "nothing was stored" in refused.err
+    assert list(tmp_path.iterdir()) == []
+    assert len(alice.run("devices").rows) == 1
