@@ -35,7 +35,7 @@ def begun_session(
         raise UnknownDeviceError("the sending device is not in its user's device list")
     if header.sender_list_version > remote.list_version:
         raise UnknownDeviceError("the sending device names a device list that is not known here")
-    if header.account_key in account_keys(state.device_list):
+    if header.account_key in account_keys(state.device_list):  # else the handshake is refused
         remote = replace(remote, account_key=header.account_key)
     return _accepted(own, remote, handshake)
 

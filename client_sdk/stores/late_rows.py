@@ -9,6 +9,10 @@ from client_sdk.stores.worker import Database
 MAX_CATCH_UP: Final = 1000
 """Messages that a device which came into a list is sent of those before: the newest."""
 
+_SENT: Final = (
+    "WHERE outgoing AND sender_device = ?1 AND (conversation = ?2 OR sender = ?2)"
+    " AND state IN ('planned', 'published', 'delivered', 'read')"
+)
 _ADD: Final = "INSERT OR IGNORE INTO late (device, message_id, user) VALUES (?, ?, ?)"
 
 
@@ -46,14 +50,12 @@ def _add(database: Database, late: Iterable[Late]) -> None:
 
 
 def _missed(database: Database, catch_up: CatchUp) -> list[Late]:
+    """Return what a device is to get: from the first message that it needs, all without a hole."""
     device, user, sender, since = catch_up
     rows = database.execute(
-        "SELECT message_id FROM (SELECT message_id, position FROM messages"
-        " WHERE outgoing AND sender_device = ?1"
-        " AND (conversation = ?2 OR sender = ?2)"
-        " AND (state IN ('delivered', 'read') AND sent_at >= ?3"
-        "  OR state IN ('planned', 'published')"
-        "   AND (sent_at >= ?3 OR conversation = ?2))"
+        f"SELECT message_id FROM (SELECT message_id, position FROM messages {_SENT}"  # noqa: S608 - constants
+        f" AND position >= (SELECT MIN(position) FROM messages {_SENT}"
+        "  AND (sent_at >= ?3 OR state IN ('planned', 'published') AND conversation = ?2))"
         " ORDER BY position DESC LIMIT ?4) ORDER BY position",
         (sender, user, since, MAX_CATCH_UP),
     ).fetchall()

@@ -105,6 +105,15 @@ async def test_a_new_device_catches_up_with_what_was_sent_since_and_nobody_has_y
     assert await waiting(store, own) == [("new", 1), ("another's", 2)]
 
 
+async def test_catching_up_leaves_no_hole_in_the_stream(store: ClientStore) -> None:
+    first, second, third = (outgoing(str(number), sent_at=NOW - 9) for number in range(3))
+    await planned(store, first, second, third)
+    delivered = StateChange(second.message_id, ALICE, MessageState.DELIVERED)
+    await store.commit(Changes(states=(delivered,)))
+    await store.commit(Changes(catch_up=(CatchUp(BOB_2, BOB, ALICE_1, NOW),)))
+    assert await waiting(store, BOB_2) == [("0", 0), ("1", 0), ("2", 0)]
+
+
 async def test_a_new_device_is_sent_the_newest_1000_at_most(store: ClientStore) -> None:
     many = [outgoing(str(number)) for number in range(MAX_CATCH_UP + 1)]
     await planned(store, *many)

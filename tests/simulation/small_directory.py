@@ -53,6 +53,7 @@ class SmallDirectory:
     relation: Relation = Relation.CONTACT
     refused: set[UserName] = field(default_factory=set)
     unlisted: set[UserName] = field(default_factory=set)
+    unready: set[DeviceAddress] = field(default_factory=set)
     silent: bool = False
     statuses: list[tuple[Status, bytes]] = field(default_factory=list)
     requests: list[SignedRequest] = field(default_factory=list)
@@ -100,6 +101,8 @@ class SmallDirectory:
             user = user_of(address)
         if user in self.refused or address not in self.devices:
             return Status.NOT_CONTACT, b""
+        if request.action == Action.FETCH_BUNDLE and address in self.unready:
+            return Status.UNAVAILABLE, b""
         if request.action == Action.FETCH_BUNDLE:
             return Status.OK, encode(self.bundle(address))
         device_list = self.devices[address].device_list

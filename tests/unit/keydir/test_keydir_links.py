@@ -225,6 +225,7 @@ def test_an_invitations_id_is_no_links(directory: DirectoryParty, owner: DeviceP
     open_link(directory, owner, other)
     founding = other.request._replace(device_list=owner.device_list)
     assert directory.enroll(other.party, founding).status is Status.BAD_REQUEST
+    assert directory.enroll(invited).status is Status.OK
 
 
 def test_a26_a_list_is_taken_only_where_it_follows_and_names_no_device_that_did_not_ask(

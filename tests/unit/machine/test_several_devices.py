@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from client_sdk import entropy
+from client_sdk.core.errors import AuthenticationError
 from client_sdk.core.session import encrypt, keys_wanted
 from client_sdk.core.signatures import signed_by
 from client_sdk.machine import devices as devices_module
@@ -40,7 +41,7 @@ from client_sdk.wire.content import (
     pad,
 )
 from client_sdk.wire.errors import MalformedError, ProtocolError
-from client_sdk.wire.ids import DeviceAddress, EnvelopeId
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
 from tests.unit.machine.household import (
     list_of,
     meet,
@@ -333,6 +334,25 @@ def test_a_handshake_for_a_foreign_account_key_is_refused_after_every_superseded
     honest, _ = write_to(alices[0], [bob], "under the new key")
     with pytest.raises(UnknownDeviceError, match="list that is not known"):
         bob.receive(alices[0].address, honest["bob-1"])
+
+
+def test_a_handshake_under_another_account_key_than_the_senders_is_refused() -> None:
+    (alice,), (bob,) = pair_of_households(1)
+    sent, _ = write_to(alice, [bob], "hello")
+    state = bob.states[alice.user]
+    other = list_of(make_party("alice")).account_key
+    assert state.device_list is not None
+    bob.states[alice.user] = replace(
+        state, device_list=state.device_list._replace(account_key=other)
+    )
+    with pytest.raises(AuthenticationError):
+        bob.receive(alice.address, sent["bob-1"])
+
+
+def test_events_and_bodies_show_ids_and_nothing_that_was_written() -> None:
+    event = SentElsewhere(MessageId(b"\x01" * 16), UserName("bob"), DeviceAddress("alice-1"))
+    assert event.id == "01" * 16
+    assert repr(CopyBody("bob", 1, TEXT)) == "CopyBody(...)"
 
 
 def test_devices_that_were_not_seen_for_long_are_not_waited_for() -> None:
