@@ -2,20 +2,19 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from client_sdk import entropy
 from client_sdk.core import fingerprint
 from client_sdk.core.recovery_code import encode_recovery_code
-from client_sdk.delivery import own_devices
 from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.consent import accept_user, set_blocked
 from client_sdk.delivery.context import Context, open_context
 from client_sdk.delivery.engine import Engine
-from client_sdk.delivery.enrollment import begin, finish, stage_of
+from client_sdk.delivery.enrollment import finish, stage_of
 from client_sdk.delivery.errors import (
     InvitationRefusedError,
     InvitationUsedError,
@@ -23,9 +22,9 @@ from client_sdk.delivery.errors import (
     NotEnrolledError,
 )
 from client_sdk.delivery.lease import ConnectionLease
-from client_sdk.delivery.linking import begin_link, join
+from client_sdk.delivery.linking import begin_or_join
 from client_sdk.delivery.running import Running
-from client_sdk.device_handles import DeviceInfo, LinkRequest, RemovedDevice, device_infos
+from client_sdk.device_calls import DeviceCalls
 from client_sdk.handles import (
     DeliveryTimeoutError,
     Enrolled,
@@ -38,7 +37,7 @@ from client_sdk.handover import Handover, MessageIterator
 from client_sdk.machine.changes import Message, MessageState
 from client_sdk.machine.device import DeviceRecord, OwnDevice, Stage, load_device
 from client_sdk.machine.events import Event
-from client_sdk.machine.linking import LinkingRecord, stored_device
+from client_sdk.machine.linking import stored_device
 from client_sdk.machine.state import PeerState
 from client_sdk.stores.ports import Counts
 from client_sdk.stores.sqlite import SqliteStore, has_key, remove_store, store_exists
@@ -63,7 +62,7 @@ StorePath = str | Path
 Given = TypeVar("Given", str, bytes)
 
 
-class Messenger:
+class Messenger(DeviceCalls):
     """One open device; made by ``Messenger.open``."""
 
     def __init__(self, context: Context, running: Running) -> None:
@@ -108,15 +107,7 @@ class Messenger:
         existed, had_key = store_exists(path), has_key(path)
         opened = (SqliteStore.open if existed else SqliteStore.create)(path, passphrase)
         try:
-            if code is None:
-                record = await begin(opened, parsed)
-            else:
-                waiting = await begin_link(opened, code)
-                record = (
-                    await join(opened, waiting, urls)
-                    if isinstance(waiting, LinkingRecord)
-                    else waiting
-                )
+            record = await begin_or_join(opened, code or parsed, urls)
             record = await finish(opened, record, urls)
         except (InvitationRefusedError, InvitationUsedError, BrokerUnreachableError):
             redeemed = await stage_of(opened) != Stage.KEYS_MADE
@@ -343,62 +334,6 @@ class Messenger:
             state.peer.account_key,
         )
         return SafetyNumber(state.user, digits)
-
-    async def devices(self) -> list[DeviceInfo]:
-        """Return this user's active devices, as the newest known list has them."""
-        if self.connected:
-            with suppress(OperationalError):
-                await self._context.peers.refresh(self.user)
-        return device_infos(self._context.own.record.device_list, self.address)
-
-    async def link_request(self) -> LinkRequest:
-        """Open a link for another device of this user, from a device that is a manager.
-
-        ``code`` is for the new device's ``enroll`` alone: carry it over by hand or as a QR code.
-        It works once and for 72 hours; a newer one takes its place.
-
-        Raises:
-            LinkRefusedError: This device is no manager.
-            DevicesFullError: 16 devices are active, or all numbers were used.
-            OperationalError: The directory cannot be asked now.
-        """
-        self._running.check()
-        return LinkRequest.of(await own_devices.open_link(self._context))
-
-    async def approve_device(
-        self, request: LinkRequest | str, *, manager: bool = False
-    ) -> DeviceAddress:
-        """Wait for the new device with the code, and make it one of this user's devices.
-
-        After a crash the same call goes on with the code's text.
-
-        Args:
-            request: What ``link_request`` gave, or its code.
-            manager: Let the device change the list of devices, too: it gets the account's key.
-
-        Raises:
-            LinkRefusedError: Not a code of this user, or the devices have changed since.
-            LinkExpiredError: Its time is over, or another took its place.
-            AuthenticationError: Whoever came does not have the code; nothing was changed.
-            OperationalError: The directory cannot be asked now; call again.
-        """
-        self._running.check()
-        code = parse_link_code(request if isinstance(request, str) else request.code)
-        return await own_devices.approve(self._context, code, manager=manager)
-
-    async def remove_device(self, number: int) -> RemovedDevice:
-        """End another device of this user: its login is refused, and nobody sends to it any more.
-
-        Where it is a manager, the account gets another key and another recovery code, and this
-        device is the only manager from then on.
-
-        Raises:
-            LinkRefusedError: This device is no manager, or there is no such other device.
-            OperationalError: The directory cannot be asked now; call again.
-        """
-        self._running.check()
-        account = await own_devices.remove(self._context, number)
-        return RemovedDevice(number, None if account is None else encode_recovery_code(account))
 
     async def counts(self) -> Counts:
         """Return how much waits: queued, under way, unread, one-time prekeys uploaded."""

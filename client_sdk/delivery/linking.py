@@ -7,7 +7,7 @@ from typing import Final
 from client_sdk import entropy
 from client_sdk.core import hpke
 from client_sdk.core.hpke import HpkeKeyPair
-from client_sdk.delivery.enrollment import enroll_login, verified_answers
+from client_sdk.delivery.enrollment import begin, enroll_login, verified_answers
 from client_sdk.delivery.errors import (
     AlreadyEnrolledError,
     InvitationRefusedError,
@@ -36,11 +36,25 @@ from client_sdk.wire.directory import (
     Status,
     enroll_info,
 )
-from client_sdk.wire.invitation import SECRET_BYTES
+from client_sdk.wire.invitation import SECRET_BYTES, Invitation
 from client_sdk.wire.linking import LinkCode
 
 REPEAT_SECONDS: Final = 10.0
 """How often a waiting device asks again; the directory answers by itself once it is approved."""
+
+
+async def begin_or_join(
+    store: ClientStore, told: Invitation | LinkCode, urls: Sequence[str]
+) -> DeviceRecord:
+    """Return the store's device: made for an invitation, or approved after a link code.
+
+    Raises:
+        As ``enrollment.begin`` and ``join`` say.
+    """
+    if isinstance(told, Invitation):
+        return await begin(store, told)
+    record = await begin_link(store, told)
+    return await join(store, record, urls) if isinstance(record, LinkingRecord) else record
 
 
 async def begin_link(store: ClientStore, code: LinkCode) -> DeviceRecord | LinkingRecord:
