@@ -21,6 +21,8 @@ from client_sdk.handles import DeliveryFailedError, DeliveryTimeoutError, Sent
 from client_sdk.lines import lines_of
 from client_sdk.machine.changes import MessageState
 from client_sdk.machine.events import (
+    AccountKeyReplaced,
+    Equivocation,
     Event,
     Expired,
     Failed,
@@ -42,6 +44,12 @@ from client_sdk.signals import until_signalled
 from client_sdk.wire.errors import MisuseError
 
 DEFAULT_SEND_SECONDS: Final = 10.0
+
+_ABOUT_KEYS: Final = {
+    IdentityChanged: "the directory gave another key for {}; it was refused",
+    AccountKeyReplaced: "{} has a new account key, signed by the old one; compare safety numbers",
+    Equivocation: "two device lists were shown for {}; nothing is sent to that user any more",
+}
 
 app = typer.Typer()
 
@@ -253,8 +261,8 @@ def _warning(event: Event) -> str | None:
             return f"message {message_id.hex()} to {recipient} was not delivered in its time"
         case RecipientInactive(user):
             return f"{user}'s keys are too old to use; what waits for {user} is tried daily"
-        case IdentityChanged(user):
-            return f"the directory gave another key for {user}; it was refused"
+        case IdentityChanged(user) | AccountKeyReplaced(user) | Equivocation(user):
+            return _ABOUT_KEYS[type(event)].format(user)
         case _:
             return None
 

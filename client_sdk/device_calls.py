@@ -5,6 +5,7 @@ from contextlib import suppress
 from client_sdk.core.recovery_code import encode_recovery_code
 from client_sdk.delivery import own_devices
 from client_sdk.delivery.context import Context
+from client_sdk.delivery.errors import ConnectionHeldError
 from client_sdk.delivery.running import Running
 from client_sdk.device_handles import DeviceInfo, LinkRequest, RemovedDevice, device_infos
 from client_sdk.wire.errors import OperationalError
@@ -34,9 +35,10 @@ class DeviceCalls:
         Raises:
             LinkRefusedError: This device is no manager.
             DevicesFullError: 16 devices are active, or all numbers were used.
+            ConnectionHeldError: Another program has the store's one connection.
             OperationalError: The directory cannot be asked now.
         """
-        self._running.check()
+        self._check()
         return LinkRequest.of(await own_devices.open_link(self._context))
 
     async def approve_device(
@@ -54,9 +56,10 @@ class DeviceCalls:
             LinkRefusedError: Not a code of this user, or the devices have changed since.
             LinkExpiredError: Its time is over, or another took its place.
             AuthenticationError: Whoever came does not have the code; nothing was changed.
+            ConnectionHeldError: Another program has the store's one connection.
             OperationalError: The directory cannot be asked now; call again.
         """
-        self._running.check()
+        self._check()
         code = parse_link_code(request if isinstance(request, str) else request.code)
         return await own_devices.approve(self._context, code, manager=manager)
 
@@ -68,8 +71,18 @@ class DeviceCalls:
 
         Raises:
             LinkRefusedError: This device is no manager, or there is no such other device.
+            ConnectionHeldError: Another program has the store's one connection.
             OperationalError: The directory cannot be asked now; call again.
         """
-        self._running.check()
+        self._check()
         account = await own_devices.remove(self._context, number)
         return RemovedDevice(number, None if account is None else encode_recovery_code(account))
+
+    def _check(self) -> None:
+        """Raise where this process cannot ask the directory at all."""
+        self._running.check()
+        if not self._running.engine.leading:
+            raise ConnectionHeldError(
+                "another program holds this store's connection; nothing was changed; "
+                "stop it first, or ask it"
+            )

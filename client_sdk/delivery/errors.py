@@ -45,6 +45,12 @@ class NotEnrolledError(MisuseError):
     code = "not_enrolled"
 
 
+class ConnectionHeldError(OperationalError):
+    """Another process has the one connection of this store."""
+
+    code = "connection_held"
+
+
 class LinkExpiredError(MisuseError):
     """A link code whose time is over, or that another took the place of."""
 

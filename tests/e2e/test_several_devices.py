@@ -73,6 +73,9 @@ def test_a_removed_device_is_refused_and_gets_nothing_more(clinic: Clinic) -> No
     login = second.login()
     with second.listening() as listener:
         second.wait_for_listener()
+        held = second.run("link")
+        assert held.code == 1
+        assert "another program holds" in held.err
         removed = alice.run("devices", "--remove", "2")
         assert removed.row == {"removed": 2, "recovery_code": None}, removed.err
         ended = listener.wait(40)
