@@ -9,6 +9,7 @@ from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError, RateLimitedError
+from client_sdk.delivery.lifetime import MESSAGE_LIFETIME_MS
 from client_sdk.delivery.outbox import (
     INACTIVE_RETRY_SECONDS,
     MAX_IDLE_SECONDS,
@@ -104,8 +105,9 @@ class LateLoop:
         own, now = self._context.own, now_ms()
         changes = Changes(based_on=based_on(state))
         for one in waiting:
-            expires_at = one.message.expires_at
-            if one.message.state in GONE or (expires_at is not None and expires_at <= now):
+            expires_at = one.message.expires_at or now + 1
+            ends_at = min(expires_at, one.message.sent_at + MESSAGE_LIFETIME_MS)
+            if one.message.state in GONE or ends_at <= now:
                 changes = combine(changes, Changes(late_done=(one.late,)))
                 continue
             state, step = plan_late(own, state, one, fresh_envelopes(state, (device,)), now)

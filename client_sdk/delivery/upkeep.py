@@ -10,6 +10,7 @@ from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.contacts import renew_contacts
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
+from client_sdk.delivery.lifetime import MESSAGE_LIFETIME_MS
 from client_sdk.machine.changes import Changes, MessageState, PrekeyKind, PrekeyRow, StateChange
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.events import Expired
@@ -22,9 +23,6 @@ from client_sdk.wire.errors import OperationalError, ProtocolError
 from client_sdk.wire.limits import MAX_PREKEY_BATCH
 
 PREKEY_COUNTER: Final = "prekey id"
-MESSAGE_LIFETIME_MS: Final = 30 * DAY_MS
-"""An undelivered message is given up after this long; the app is told."""
-
 OPENED_KEPT_MS: Final = 60 * DAY_MS
 """How long a repeated envelope is recognised without opening it."""
 

@@ -273,6 +273,11 @@ class StoreQueries(LateQueries):
     async def prune(self, opened_before: int) -> None:
         """Forget what is kept only for a time."""
         await self._execute("DELETE FROM opened WHERE opened_at < ?", (opened_before,))
+        await self._execute(
+            "DELETE FROM late WHERE message_id IN"
+            " (SELECT message_id FROM messages WHERE outgoing AND sent_at < ?)",
+            (opened_before,),
+        )
 
     async def version(self) -> int:
         """Return a number that changes whenever another connection has committed."""

@@ -154,6 +154,14 @@ async def test_envelopes_outlive_a_message_by_no_more_than_their_time(store: Cli
     assert len(await store.outlived(NOW + 1, 1)) == 1
 
 
+async def test_late_messages_are_forgotten_with_their_age(store: ClientStore) -> None:
+    old, young = outgoing("old", sent_at=NOW - 1), outgoing("young", sent_at=NOW)
+    late = tuple(Late(one.message_id, BOB_2, BOB) for one in (old, young))
+    await planned(store, old, young, late=late)
+    await store.prune(NOW)
+    assert await waiting(store, BOB_2) == [("young", 0)]
+
+
 async def test_the_device_that_has_sent_a_message_is_found(store: ClientStore) -> None:
     one = outgoing(sender_device=ALICE_2)
     await store.commit(Changes(messages=(one,)))

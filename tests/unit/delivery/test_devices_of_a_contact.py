@@ -189,3 +189,20 @@ async def test_a26_a_false_list_sends_nothing_and_changes_nothing(street: Street
     after = await street.bob.context.peers.load(ALICE)
     assert replace(after, revision=known.revision) == known
     assert [topic for topic in street.broker.retained if "/in/bob-1/" in topic] == []
+
+
+async def test_a_message_whose_time_is_over_is_not_sent_to_a_device_that_comes_late(
+    street: Street,
+) -> None:
+    one, two = more_devices(street.writer("alice"), 1)
+    street.settle(one)
+    street.settle(two)
+    street.directory.unready.add(two.address)
+    soon = now_ms() + 1500
+    await street.bob.send(ALICE, "short-lived", expires_at=soon)
+    await street.bob.send(ALICE, "long-lived")
+    await street.until(lambda: len(street.mail_for(one)) == 2)
+    await street.until(lambda: now_ms() > soon)
+    street.directory.unready.clear()
+    await street.until(lambda: bool(street.mail_for(two)))
+    assert street.read(two) == ["long-lived"]
