@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from client_sdk.device_handles import DeviceInfo, LinkRequest, RemovedDevice
     from client_sdk.handles import (
         DeliveryFailedError,
         DeliveryTimeoutError,
@@ -29,11 +30,14 @@ _HOMES = {
     "CloneSuspected": "client_sdk.machine.events",
     "DeliveryFailedError": "client_sdk.handles",
     "DeliveryTimeoutError": "client_sdk.handles",
+    "DeviceInfo": "client_sdk.device_handles",
     "Enrolled": "client_sdk.handles",
     "HistoryMessage": "client_sdk.handles",
+    "LinkRequest": "client_sdk.device_handles",
     "MessagingError": "client_sdk.wire.errors",
     "Messenger": "client_sdk.messenger",
     "ReceivedMessage": "client_sdk.handles",
+    "RemovedDevice": "client_sdk.device_handles",
     "SafetyNumber": "client_sdk.handles",
     "Sent": "client_sdk.handles",
     "SessionDamaged": "client_sdk.machine.events",
@@ -45,11 +49,14 @@ __all__ = [
     "CloneSuspected",
     "DeliveryFailedError",
     "DeliveryTimeoutError",
+    "DeviceInfo",
     "Enrolled",
     "HistoryMessage",
+    "LinkRequest",
     "MessagingError",
     "Messenger",
     "ReceivedMessage",
+    "RemovedDevice",
     "SafetyNumber",
     "Sent",
     "SessionDamaged",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from client_sdk.cli_devices import app as devices_app
 from client_sdk.cli_identity import app as identity_app
 from client_sdk.cli_messages import app as messages_app
 from client_sdk.cli_options import (
@@ -31,7 +32,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.command()
 def enroll(
-    invitation: Annotated[str, typer.Argument(help="The line of `invite`; - reads it from stdin.")],
+    invitation: Annotated[
+        str, typer.Argument(help="The line of `invite` or `link`; - reads it from stdin.")
+    ],
     *,
     store: Store,
     passphrase_file: PassphraseFile = None,
@@ -50,15 +53,17 @@ def enroll(
         )
         if passphrase is None and new:
             warn(f"no passphrase was given: {key_file(store)} now opens the store; guard it")
+        line = f"enrolled as {enrolled.address}"
+        if enrolled.recovery_code is not None:
+            line += f"\nrecovery code, for paper, shown once:\n  {enrolled.recovery_code}"
         Output(json_lines=json_lines).say(
-            {"address": enrolled.address, "recovery_code": enrolled.recovery_code},
-            f"enrolled as {enrolled.address}\nrecovery code, for paper, shown once:\n"
-            f"  {enrolled.recovery_code}",
+            {"address": enrolled.address, "recovery_code": enrolled.recovery_code}, line
         )
 
 
 app.registered_commands += identity_app.registered_commands
 app.registered_commands += messages_app.registered_commands
+app.registered_commands += devices_app.registered_commands
 
 
 @app.command()

@@ -22,6 +22,7 @@ from client_sdk.lines import lines_of
 from client_sdk.machine.changes import MessageState
 from client_sdk.machine.events import (
     CloneSuspected,
+    Equivocation,
     Event,
     Expired,
     Failed,
@@ -259,7 +260,7 @@ def _warning(event: Event) -> str | None:
             return f"message {message_id.hex()} to {recipient} was not delivered in its time"
         case RecipientInactive(user):
             return f"{user}'s keys are too old to use; what waits for {user} is tried daily"
-        case IdentityChanged():
+        case IdentityChanged() | Equivocation():
             return _identity_warning(event)
         case _:
             return _healing_warning(event)
@@ -280,8 +281,10 @@ def _healing_warning(event: Event) -> str | None:
             return None
 
 
-def _identity_warning(event: IdentityChanged) -> str:
+def _identity_warning(event: IdentityChanged | Equivocation) -> str:
     user = event.user
+    if isinstance(event, Equivocation):
+        return f"two device lists were shown for {user}; nothing is sent to {user} any more"
     if not event.held:
         return f"{user} has another key now, as after a lost device: compare safety numbers"
     return (

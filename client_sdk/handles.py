@@ -28,10 +28,13 @@ class DeliveryFailedError(OperationalError):
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """A device that was enrolled; the recovery code is for paper, not for this machine."""
+    """A device that was enrolled; the recovery code is for paper, not for this machine.
+
+    A linked device has none: the account's was shown when its first device was enrolled.
+    """
 
     address: DeviceAddress
-    recovery_code: str = field(repr=False)
+    recovery_code: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from client_sdk.core.keys import Ed25519KeyPair
 from client_sdk.core.recovery_code import decode_recovery_code, encode_recovery_code
 from client_sdk.delivery.enrollment import begin, finish, stage_of
 from client_sdk.delivery.errors import (
@@ -12,8 +11,9 @@ from client_sdk.delivery.errors import (
     WrongInvitationError,
     WrongRecoveryCodeError,
 )
+from client_sdk.delivery.linking import link_device
 from client_sdk.handles import Enrolled
-from client_sdk.machine.device import FIRST_PLACE, DeviceRecord, ListPlace, Stage
+from client_sdk.machine.device import FIRST_PLACE, DeviceRecord, ListPlace, Stage, load_device
 from client_sdk.stores.ports import ClientStore
 from client_sdk.stores.sqlite import SqliteStore, has_key, remove_store, store_exists
 from client_sdk.transport.errors import BrokerUnreachableError
@@ -21,6 +21,7 @@ from client_sdk.transport.mqtt import parse_broker_url
 from client_sdk.wire.bundle import NO_PREVIOUS_LIST
 from client_sdk.wire.encoded_keys import AccountKey
 from client_sdk.wire.invitation import Invitation, ReturnInvitation, parse_any_invitation
+from client_sdk.wire.linking import LinkCode, is_link_code, parse_link_code
 
 Begin = Callable[[ClientStore], Awaitable[DeviceRecord]]
 
@@ -28,7 +29,9 @@ Begin = Callable[[ClientStore], Awaitable[DeviceRecord]]
 async def enroll(
     invitation: str, store: Path, passphrase: str | None, broker_url: str | None
 ) -> Enrolled:
-    """Redeem an invitation under a new account key, see ``Messenger.enroll``."""
+    """Redeem an invitation under a new account key, or a link code; see ``Messenger.enroll``."""
+    if is_link_code(invitation):
+        return await _link(parse_link_code(invitation), store, passphrase, broker_url)
     parsed = parse_any_invitation(invitation)
     if not isinstance(parsed, ReturnInvitation):
         plain, place = parsed, FIRST_PLACE
@@ -43,6 +46,15 @@ async def enroll(
     return await _join(
         store, passphrase, _urls(plain, broker_url), lambda s: begin(s, plain, place)
     )
+
+
+async def _link(
+    code: LinkCode, store: Path, passphrase: str | None, broker_url: str | None
+) -> Enrolled:
+    urls = _urls(code.invitation, broker_url)
+    linked = await _join(store, passphrase, urls, lambda opened: link_device(opened, code, urls))
+    # The recovery code of an account is shown where the account is made.
+    return Enrolled(linked.address, None)
 
 
 async def recover(
@@ -66,7 +78,9 @@ async def recover(
             f"this is not the recovery code of {plain.user}'s account; nothing was changed; look "
             "for the one that was shown last"
         )
-    place = ListPlace(standing.device_number, standing.list_version + 1, standing.list_hash)
+    place = ListPlace(
+        standing.device_number, standing.list_version + 1, standing.list_hash, standing.superseded
+    )
     return await _join(
         store, passphrase, _urls(plain, broker_url), lambda s: begin(s, plain, place, account)
     )
@@ -94,5 +108,5 @@ async def _join(
         raise
     finally:
         await opened.close()
-    account = Ed25519KeyPair.from_private_bytes(record.account_private)
-    return Enrolled(record.address, encode_recovery_code(account))
+    account = load_device(record).account
+    return Enrolled(record.address, None if account is None else encode_recovery_code(account))

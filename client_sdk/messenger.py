@@ -18,6 +18,7 @@ from client_sdk.delivery.errors import (
 )
 from client_sdk.delivery.lease import ConnectionLease
 from client_sdk.delivery.running import Running
+from client_sdk.device_calls import DeviceCalls
 from client_sdk.handles import (
     DeliveryTimeoutError,
     Enrolled,
@@ -28,8 +29,9 @@ from client_sdk.handles import (
 from client_sdk.handover import Handover, MessageIterator
 from client_sdk.identities import IdentityCalls
 from client_sdk.machine.changes import Message, MessageState
-from client_sdk.machine.device import DEVICE_RECORD, OwnDevice, Stage, load_device
+from client_sdk.machine.device import DeviceRecord, OwnDevice, Stage, load_device
 from client_sdk.machine.events import Event
+from client_sdk.machine.linking import stored_device
 from client_sdk.machine.state import PeerState
 from client_sdk.stores.ports import Counts
 from client_sdk.stores.sqlite import SqliteStore
@@ -52,7 +54,7 @@ StorePath = str | Path
 Given = TypeVar("Given", str, bytes)
 
 
-class Messenger(IdentityCalls):
+class Messenger(IdentityCalls, DeviceCalls):
     """One open device; made by ``Messenger.open``."""
 
     def __init__(self, context: Context, running: Running) -> None:
@@ -76,7 +78,8 @@ class Messenger(IdentityCalls):
         After a crash the same call with the same store goes on where it stopped.
 
         Args:
-            invitation: The line that the operator gave.
+            invitation: The line that the operator gave, or the link code of another device of
+                yours: then this waits until that device approves.
             store: Where the device's store is made, mode 0600.
             passphrase: Encrypts the store; without one a key file is made beside it.
             broker_url: In place of the addresses in the invitation.
@@ -367,8 +370,8 @@ async def load_own(store: SqliteStore) -> OwnDevice:
         NotEnrolledError: Its enrolment was not finished.
     """
     stored = await store.device()
-    record = None if stored is None else DEVICE_RECORD.decode(stored)
-    if record is None or record.stage != Stage.READY:
+    record = None if stored is None else stored_device(stored)
+    if not isinstance(record, DeviceRecord) or record.stage != Stage.READY:
         raise NotEnrolledError(
             "the enrolment of this store was not finished; enroll again with the same invitation"
         )

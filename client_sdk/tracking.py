@@ -63,7 +63,7 @@ class Tracker:
             stored = await self._own_message(message_id)
             devices = await self.devices_of(message_id)
             state = await self._context.peers.load(stored.message.conversation)
-            return devices if set(state.devices) <= set(devices) else None
+            return devices if set(state.awaited) <= set(devices) else None
 
         return await self._wait_until(look, message_id, timeout)
 

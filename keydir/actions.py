@@ -1,12 +1,13 @@
 """What the directory does for a device whose request is authentic and new."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from client_sdk.core.keys import parse_x25519
 from client_sdk.core.signatures import verify_kem_prekey, verify_signed_prekey
 from client_sdk.wire.bundle import (
     DEVICE_LIST,
+    DeviceList,
     KemPrekeyRecord,
     OneTimePrekeyRecord,
     PrekeyBundle,
@@ -29,15 +30,18 @@ from client_sdk.wire.directory import (
 )
 from client_sdk.wire.healing import STORE_COUNTERS, CountersReply
 from client_sdk.wire.ids import DeviceAddress, UserName, user_of
-from client_sdk.wire.limits import MAX_DIRECTORY_BYTES
+from client_sdk.wire.limits import MAX_DIRECTORY_BYTES, MAX_EARLIER_LISTS
 from keydir.desk import Desk
+from keydir.device_actions import DeviceActions
 from keydir.errors import RefusedRequestError
+from keydir.outcome import Caller, Outcome
 from keydir.ports import Transaction
 from keydir.records import Account, Device, Prekey, PrekeyKind
 from keydir.rules import (
     PAIR_LIMIT,
     REQUESTER_LIMIT,
     TARGET_LIMIT,
+    absent,
     check_prekey_batch,
     hands_out_one_time,
     highest_counters,
@@ -53,21 +57,6 @@ _KEM_PREKEY: Final = Codec(KemPrekeyRecord, MAX_DIRECTORY_BYTES)
 _ONE_TIME_PREKEY: Final = Codec(OneTimePrekeyRecord, MAX_DIRECTORY_BYTES)
 
 
-class Caller(NamedTuple):
-    """The authentic device behind a request, and its account."""
-
-    device: Device
-    account: Account
-
-
-class Outcome(NamedTuple):
-    """What is replied, and which device is told that its pool is low."""
-
-    status: Status
-    body: bytes = b""
-    low: DeviceAddress | None = None
-
-
 _NOT_CONTACT: Final = Outcome(Status.NOT_CONTACT)
 
 
@@ -77,12 +66,16 @@ class Actions:
     def __init__(self, desk: Desk) -> None:
         """Use the directory's policy, buckets and clocks."""
         self._desk = desk
+        devices = DeviceActions(desk)
         self._by_number: Mapping[int, Callable[[Transaction, Caller, bytes], Outcome]] = {
             Action.PUBLISH_PREKEYS: self._publish_prekeys,
             Action.FETCH_DEVICE_LIST: self._fetch_device_list,
             Action.FETCH_BUNDLE: self._fetch_bundle,
             Action.CONTACTS: self._contacts,
             Action.REPORT_COUNTERS: _report_counters,
+            Action.OPEN_LINK: devices.open_link,
+            Action.FETCH_JOIN: devices.fetch_join,
+            Action.UPDATE_DEVICES: devices.update_devices,
         }
 
     def perform(
@@ -126,15 +119,24 @@ class Actions:
         return Outcome(Status.OK, encode(PrekeyCounts(*prekeys.counts(address))))
 
     def _fetch_device_list(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
-        user = FETCH_DEVICE_LIST.decode(body).user
+        user, version = FETCH_DEVICE_LIST.decode(body)
         found = self._reach(transaction, caller, user)
         if found is None:
             return _NOT_CONTACT
         account, what = found
-        device_list = DEVICE_LIST.decode(account.device_list)
-        return Outcome(
-            Status.OK, encode(DeviceListReply(device_list, what, account.role, account.name))
+        newest = DEVICE_LIST.decode(account.device_list)
+        chain: list[DeviceList] = []
+        if version:  # who knows none takes the newest on first use
+            stored = transaction.accounts.lists_after(user, version, MAX_EARLIER_LISTS + 1)
+            chain = [DEVICE_LIST.decode(one) for one in stored]
+        offered = chain[-1] if chain else newest
+        reply = DeviceListReply(
+            *(offered, what, account.role, account.name),
+            earlier=tuple(chain[:-1]),
+            more=offered.version < newest.version,
+            absent=absent(newest, transaction.accounts.devices(user), self._desk.wall()),
         )
+        return Outcome(Status.OK, encode(reply))
 
     def _fetch_bundle(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
         target = FETCH_BUNDLE.decode(body).address

@@ -196,6 +196,7 @@ def _opened(settings: DirectorySettings, keys: DirectoryKeys) -> Iterator[Transa
 
 
 def _withdraw(transaction: Transaction, user: UserName, address: DeviceAddress | None) -> bool:
+    transaction.links.withdraw(user)
     if address is None:
         return transaction.invitations.withdraw(user)
     device = transaction.accounts.device(address)
@@ -237,6 +238,7 @@ def _standing(transaction: Transaction, account: Account, purpose: Purpose) -> S
         account_key=device_list.account_key,
         list_version=device_list.version,
         list_hash=device_list_hash(device_list),
+        superseded=device_list.superseded,
     )
 
 

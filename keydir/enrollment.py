@@ -2,37 +2,33 @@
 
 import hashlib
 import hmac
-from typing import NamedTuple
 
-from client_sdk.core.hpke import seal
 from client_sdk.core.signatures import verify_device_list, verify_endorsements
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import DEVICE_LIST, DeviceList
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import (
     ENROLL_REQUEST,
-    EnrollReply,
     EnrollRequest,
     Status,
     enroll_info,
     enroll_login_secret,
-    enroll_reply_bytes,
-    enrolled_info,
 )
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import (
     ENROLL_LOGIN_PREFIX,
     DeviceNumber,
-    InvitationId,
     UserName,
     device_address,
     split_address,
 )
 from client_sdk.wire.invitation import password_text, secret_hash
-from keydir.desk import NO_SIGNATURE, Desk, Outgoing
+from client_sdk.wire.linking import DeviceOffer, Join
+from keydir.desk import Desk, Outgoing
+from keydir.device_actions import joined
 from keydir.errors import RefusedRequestError
 from keydir.ports import Transaction
-from keydir.records import Account, Device, InvitationRow, Purpose
+from keydir.records import Account, Device, InvitationRow, LinkRow, Purpose
 from keydir.rules import (
     ENROLL_LIMIT,
     Redemption,
@@ -41,13 +37,7 @@ from keydir.rules import (
     judge_redemption,
 )
 from keydir.throttle import Charge
-
-
-class _Welcome(NamedTuple):
-    status: Status
-    address: str = ""
-    role: str = ""
-    name: str = ""
+from keydir.welcome import Welcome, sealed_welcome
 
 
 class Enrollment:
@@ -76,72 +66,91 @@ class Enrollment:
             raise RefusedRequestError("an enrolment under another invitation's topic")
         with self._desk.store.transaction() as transaction:
             welcome = self._redeem(transaction, request)
-        return (self._sealed(request, welcome),)
+        return (sealed_welcome(self._desk, invitation_id, request, welcome),)
 
-    def _redeem(self, transaction: Transaction, request: EnrollRequest) -> _Welcome:
+    def _redeem(self, transaction: Transaction, request: EnrollRequest) -> Welcome:
         invitation = transaction.invitations.find(request.invitation_id)
-        if invitation is None:
+        link = transaction.links.find(request.invitation_id)
+        if invitation is None and link is None:
             raise RefusedRequestError("an unknown invitation")
         _check_password(transaction, request)
-        list_hash = hashlib.sha256(encode(request.device_list)).digest()
+        if isinstance(request.device_list, DeviceOffer):
+            return self._join(transaction, link, request, request.device_list)
+        if invitation is None:
+            return Welcome(Status.BAD_REQUEST)
+        return self._found(transaction, invitation, request, request.device_list)
+
+    def _join(
+        self,
+        transaction: Transaction,
+        link: LinkRow | None,
+        request: EnrollRequest,
+        offer: DeviceOffer,
+    ) -> Welcome:
+        """Keep a new device's request for the manager, or tell what became of it."""
+        account = None if link is None else transaction.accounts.account(link.user)
+        if link is None or account is None or account.revoked:
+            return Welcome(Status.BAD_REQUEST)
+        if not link.address and self._desk.wall() >= link.expires_at:
+            return Welcome(Status.INVITATION_EXPIRED)
+        join = encode(Join(offer, request.reply_key, request.credential_hash, request.nonce))
+        if link.join is None:
+            transaction.links.join(link.invitation_id, join)
+        elif link.join != join:
+            return Welcome(Status.INVITATION_USED)
+        return joined(account, link) if link.address else Welcome(Status.LINK_WAITING)
+
+    def _found(
+        self,
+        transaction: Transaction,
+        invitation: InvitationRow,
+        request: EnrollRequest,
+        device_list: DeviceList,
+    ) -> Welcome:
+        """Make the account of an invited user, or tell again that it was made."""
+        list_hash = hashlib.sha256(encode(device_list)).digest()
         redemption = judge_redemption(
             invitation, list_hash, request.credential_hash, self._desk.wall()
         )
         if redemption is Redemption.EXPIRED:
-            return _Welcome(Status.INVITATION_EXPIRED)
+            return Welcome(Status.INVITATION_EXPIRED)
         if redemption is Redemption.USED:
-            return _Welcome(Status.INVITATION_USED)
+            return Welcome(Status.INVITATION_USED)
         if redemption is Redemption.FIRST:
             earlier = transaction.accounts.account(invitation.user)
             if (earlier is None) is not (invitation.purpose is Purpose.NEW):
-                return _Welcome(Status.INVITATION_USED)
+                return Welcome(Status.INVITATION_USED)
             try:
-                _check_list(transaction, invitation, request.device_list, earlier)
+                _check_list(transaction, invitation, device_list, earlier)
             except ProtocolError:
-                return _Welcome(Status.BAD_REQUEST)
-            self._write_account(transaction, invitation, request)
+                return Welcome(Status.BAD_REQUEST)
+            self._write_account(transaction, invitation, device_list, request.credential_hash)
             transaction.invitations.redeem(
                 invitation.invitation_id, list_hash, request.credential_hash
             )
-        address = device_address(invitation.user, request.device_list.devices[0].number)
-        return _Welcome(Status.OK, address, invitation.role, invitation.name)
+        address = device_address(invitation.user, device_list.devices[0].number)
+        return Welcome(Status.OK, address, invitation.role, invitation.name)
 
     def _write_account(
-        self, transaction: Transaction, invitation: InvitationRow, request: EnrollRequest
+        self,
+        transaction: Transaction,
+        invitation: InvitationRow,
+        device_list: DeviceList,
+        credential_hash: bytes,
     ) -> None:
-        entry = request.device_list.devices[0]
-        address = device_address(invitation.user, entry.number)
-        account = Account(
-            invitation.user, invitation.role, invitation.name, encode(request.device_list)
-        )
-        device = Device(
-            address, invitation.user, entry.signing_key, invitation_id=invitation.invitation_id
-        )
+        user, entry = invitation.user, device_list.devices[0]
+        address = device_address(user, entry.number)
+        account = Account(user, invitation.role, invitation.name, encode(device_list))
+        device = Device(address, user, entry.signing_key, invitation_id=invitation.invitation_id)
         if invitation.purpose is Purpose.NEW:
             transaction.accounts.add(account, device)
         else:
-            for lost in transaction.accounts.addresses(invitation.user):
+            for lost in transaction.accounts.addresses(user):
                 transaction.logins.remove(lost)
-            transaction.accounts.replace_devices(account, device, self._desk.wall())
-        transaction.logins.put(address, request.credential_hash, None)
-
-    def _sealed(self, request: EnrollRequest, welcome: _Welcome) -> Outgoing:
-        keys, invitation_id = self._desk.keys, request.invitation_id
-        unsigned = EnrollReply(
-            directory_id=keys.directory_id,
-            invitation_id=invitation_id,
-            nonce=request.nonce,
-            status=welcome.status,
-            address=welcome.address,
-            role=welcome.role,
-            name=welcome.name,
-            signature=NO_SIGNATURE,
-        )
-        reply = unsigned._replace(signature=keys.signing.sign(enroll_reply_bytes(unsigned)))
-        info = enrolled_info(keys.directory_id, InvitationId(invitation_id))
-        return Outgoing(
-            topics.enrolled(invitation_id), seal(request.reply_key, encode(reply), info)
-        )
+            transaction.links.withdraw(user)
+            now = self._desk.wall()
+            transaction.accounts.replace_devices(account, device, device_list.version, now)
+        transaction.logins.put(address, credential_hash, None)
 
 
 def _check_password(transaction: Transaction, request: EnrollRequest) -> None:

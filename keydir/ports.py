@@ -11,6 +11,7 @@ from keydir.records import (
     Answer,
     Device,
     InvitationRow,
+    LinkRow,
     ListedUser,
     PoolCounts,
     Prekey,
@@ -29,8 +30,27 @@ class Accounts(Protocol):
         """Add a user with the first device."""
         ...
 
-    def replace_devices(self, account: Account, device: Device, now: int) -> None:
-        """Give a user one new device in place of all earlier ones, which are revoked."""
+    def replace_devices(self, account: Account, device: Device, version: int, now: int) -> None:
+        """Give a user one new device in place of all earlier ones, which are revoked.
+
+        ``version`` is that of the account's device list; 1 begins a new chain of lists.
+        """
+        ...
+
+    def add_device(self, device: Device) -> None:
+        """Add a device to a user who is there."""
+        ...
+
+    def put_list(self, user: UserName, version: int, device_list: bytes) -> None:
+        """Make a device list the newest of a user; earlier ones are kept."""
+        ...
+
+    def lists_after(self, user: UserName, version: int, limit: int) -> list[bytes]:
+        """Return up to ``limit`` device lists of a user after a version, oldest first."""
+        ...
+
+    def devices(self, user: UserName) -> list[Device]:
+        """Return all devices that a user ever had."""
         ...
 
     def device(self, address: DeviceAddress) -> Device | None:
@@ -154,6 +174,30 @@ class Invitations(Protocol):
         ...
 
 
+class Links(Protocol):
+    """Links of further devices that wait or were completed not long ago."""
+
+    def find(self, invitation_id: InvitationId) -> LinkRow | None:
+        """Return one link."""
+        ...
+
+    def replace(self, link: LinkRow) -> None:
+        """Add a link; every other one of the same user and its login are gone."""
+        ...
+
+    def join(self, invitation_id: InvitationId, join: bytes) -> None:
+        """Record what the new device asked for."""
+        ...
+
+    def approve(self, invitation_id: InvitationId, address: DeviceAddress, grant: bytes) -> None:
+        """Record what the new device became."""
+        ...
+
+    def withdraw(self, user: UserName) -> None:
+        """Remove all links of a user and their logins."""
+        ...
+
+
 class Logins(Protocol):
     """MQTT logins as the broker checks them."""
 
@@ -208,6 +252,11 @@ class Transaction(Protocol):
     @property
     def invitations(self) -> Invitations:
         """Invitations."""
+        ...
+
+    @property
+    def links(self) -> Links:
+        """Links of further devices."""
         ...
 
     @property

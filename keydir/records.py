@@ -43,6 +43,22 @@ class InvitationRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkRow:
+    """One link of a further device: who asked for it, and what has come of it.
+
+    ``join`` is the new device's request as it came; ``address`` and ``grant`` are set once a
+    manager has approved it.
+    """
+
+    invitation_id: InvitationId
+    user: UserName
+    expires_at: int
+    join: bytes | None = field(default=None, repr=False)
+    address: str = ""
+    grant: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """One user and the encoded newest device list."""
 

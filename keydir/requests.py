@@ -18,9 +18,10 @@ from client_sdk.wire.directory import (
 )
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import DeviceAddress, EventId
-from keydir.actions import Actions, Caller, Outcome
+from keydir.actions import Actions
 from keydir.desk import NO_SIGNATURE, Desk, Outgoing
 from keydir.errors import DirectoryStoreError, RefusedRequestError
+from keydir.outcome import Caller, Outcome
 from keydir.ports import Transaction
 from keydir.records import Answer, Device
 from keydir.rules import ANSWER_LIFETIME_MS, DEVICE_LIMIT, Verdict, judge_request
@@ -97,7 +98,8 @@ class Requests:
             transaction.invitations.end(device.invitation_id)
         answer = Answer(request_hash, reply.payload)
         transaction.answers.keep(device.address, request.request_id, answer, now)
-        return (reply,) if outcome.low is None else (reply, self._low_event(outcome.low))
+        told = () if outcome.low is None else (self._low_event(outcome.low),)
+        return (reply, *outcome.extra, *told)
 
     def _perform(self, transaction: Transaction, device: Device, request: SignedRequest) -> Outcome:
         account = transaction.accounts.account(device.user)

@@ -3,25 +3,27 @@
 All times are in milliseconds; which clock they come from is the caller's choice.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from client_sdk.wire.bundle import (
+    DAY_MS,
     MAX_CLOCK_SKEW_MS,
     MAX_PREKEY_AGE_MS,
     NO_PREVIOUS_LIST,
+    DeviceEntry,
     DeviceList,
     device_list_hash,
 )
 from client_sdk.wire.directory import PublishPrekeys, Relation
 from client_sdk.wire.healing import StoreCounters
-from client_sdk.wire.ids import DeviceNumber, UserName
+from client_sdk.wire.ids import DeviceNumber, UserName, device_address
 from client_sdk.wire.limits import MAX_DEVICE_NUMBER
 from keydir.errors import NumbersUsedUpError, RefusedRequestError
 from keydir.policy import Policy
-from keydir.records import Account, Answer, InvitationRow, PoolCounts
+from keydir.records import Account, Answer, Device, InvitationRow, PoolCounts
 
 SECOND_MS: Final = 1000
 MINUTE_MS: Final = 60 * SECOND_MS
@@ -47,6 +49,10 @@ LOW_EVENT_INTERVAL_MS: Final = MINUTE_MS
 
 LOW_EVENT_REPEAT_MS: Final = HOUR_MS
 """An event that no upload answered is said again after this: the broker may have lost it."""
+
+
+INACTIVE_AFTER_MS: Final = 30 * DAY_MS
+"""A device that was not seen for this long is not waited for: its mail expires then, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +171,17 @@ def check_return_list(
         RefusedRequestError: It is neither, or not of one manager device with an unused number.
     """
     same_account = device_list.account_key == known.account_key
-    place = (known.version + 1, device_list_hash(known)) if same_account else (1, NO_PREVIOUS_LIST)
+    first = (1, NO_PREVIOUS_LIST, ())
+    following = (known.version + 1, device_list_hash(known), known.superseded)
+    place = following if same_account else first
     devices = device_list.devices
     if (
         device_list.user != known.user
         or not (same_account or may_reset)
-        or (device_list.version, device_list.previous_hash) != place
+        or (device_list.version, device_list.previous_hash, device_list.superseded) != place
         or len(devices) != 1
         or devices[0].number in used
+        or device_list.next_number != devices[0].number + 1
         or not devices[0].manager
     ):
         raise RefusedRequestError("not a list by which a device takes this account over")
@@ -191,6 +200,42 @@ def next_device_number(used: Collection[int]) -> DeviceNumber:
             "invite the person under another name"
         )
     return DeviceNumber(number)
+
+
+@dataclass(frozen=True, slots=True)
+class ListChange:
+    """What a device list has more and less than the one before."""
+
+    added: tuple[DeviceEntry, ...]
+    removed: tuple[DeviceNumber, ...]
+
+
+def list_change(known: DeviceList, offered: DeviceList) -> ListChange:
+    """Return the devices that ``offered`` adds and removes; it was found to follow ``known``."""
+    before = {entry.number for entry in known.devices}
+    after = {entry.number for entry in offered.devices}
+    return ListChange(
+        tuple(entry for entry in offered.devices if entry.number not in before),
+        tuple(sorted(before - after)),
+    )
+
+
+def absent(
+    device_list: DeviceList, devices: Sequence[Device], now: int
+) -> tuple[DeviceNumber, ...]:
+    """Return the listed devices that nobody waits for: revoked, or silent for 30 days.
+
+    A device uploads prekeys, if only none, whenever it connects. One that never did yet is new.
+    """
+    known = {device.address: device for device in devices}
+    found: list[DeviceNumber] = []
+    for entry in device_list.devices:
+        device = known.get(device_address(device_list.user, entry.number))
+        seen = None if device is None else device.published_at
+        silent = seen is not None and seen + INACTIVE_AFTER_MS < now
+        if device is None or device.revoked or silent:
+            found.append(entry.number)
+    return tuple(found)
 
 
 def check_prekey_batch(batch: PublishPrekeys, now: int) -> None:

@@ -72,6 +72,12 @@ class NewerStateError(OperationalError):
     code = "newer_state"
 
 
+class DevicesFullError(MisuseError):
+    """No device, number or account key more fits into a user's list; nothing was signed."""
+
+    code = "devices_full"
+
+
 class InvalidRecoveryCodeError(MisuseError):
     """Text that is not a whole recovery code; nothing was changed."""
 

@@ -23,6 +23,8 @@ PQ_EPOCH_LABEL: Final = b"RatchetMQ/1 post-quantum epoch step" + _SUITE
 EPOCH_KEY_LABEL: Final = b"RatchetMQ/1 post-quantum epoch key" + _SUITE
 MESSAGE_LABEL: Final = b"RatchetMQ/1 message key" + _SUITE
 SESSION_TAG_LABEL: Final = b"RatchetMQ/1 session tag" + _SUITE
+LINK_OFFER_LABEL: Final = b"RatchetMQ/1 link offer proof" + _SUITE
+LINK_GRANT_LABEL: Final = b"RatchetMQ/1 link grant proof" + _SUITE
 RECOVERY_CHECK_LABEL: Final = b"RatchetMQ/1 recovery code check" + _SUITE
 
 RootKey = NewType("RootKey", bytes)
@@ -186,6 +188,16 @@ def sealing_keys(key: MessageKey) -> SealingKeys:
 def session_tag(session_id: SessionId) -> bytes:
     """Return the 8 bytes by which a header names its session."""
     return hmac.digest(session_id, SESSION_TAG_LABEL, "sha256")[:SESSION_TAG_BYTES]
+
+
+def link_offer_mac(secret: bytes, offer: bytes) -> bytes:
+    """Return the 32 bytes by which a new device proves to hold a link code's secret."""
+    return hmac.digest(hkdf(_NO_SALT, secret, LINK_OFFER_LABEL, KEY_BYTES), offer, "sha256")
+
+
+def link_grant_mac(secret: bytes, grant: bytes) -> bytes:
+    """Return the 32 bytes by which a manager proves to have made the link code."""
+    return hmac.digest(hkdf(_NO_SALT, secret, LINK_GRANT_LABEL, KEY_BYTES), grant, "sha256")
 
 
 def recovery_check(private_key: bytes, length: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from client_sdk.core.errors import InvalidBundleError, StaleBundleError
+from client_sdk.core.errors import InvalidBundleError, InvalidSignatureError, StaleBundleError
 from client_sdk.core.keys import (
     Ed25519KeyPair,
     parse_ed25519,
@@ -22,6 +22,7 @@ from client_sdk.wire.bundle import (
     endorsement_bytes,
     kem_prekey_bytes,
     signed_prekey_bytes,
+    succession_bytes,
 )
 from client_sdk.wire.encoded_keys import (
     SIGNATURE_BYTES,
@@ -60,9 +61,14 @@ def sign_device_list(
             ``NO_PREVIOUS_LIST``.
         devices: All active devices, endorsed.
     """
-    unsigned = DeviceList(
-        user, version, previous_hash, AccountKey(account.public), devices, _UNSIGNED
-    )
+    number = max((entry.number for entry in devices), default=0) + 1
+    key = AccountKey(account.public)
+    unsigned = DeviceList(user, version, previous_hash, key, devices, number, (), _UNSIGNED)
+    return signed_by(account, unsigned)
+
+
+def signed_by(account: Ed25519KeyPair, unsigned: DeviceList) -> DeviceList:
+    """Return a list with the signature of the account key."""
     return unsigned._replace(signature=account.sign(device_list_bytes(unsigned)))
 
 
@@ -95,6 +101,8 @@ def sign_kem_prekey(
 def verify_device_list(device_list: DeviceList) -> None:
     """Return only if the account key in the list signed it and no device stands in it twice.
 
+    Each superseded account key has signed the one after it, and none of them stands for twice.
+
     Whether that account key is the expected one, and the version new, is the caller's to ask.
 
     Raises:
@@ -103,7 +111,10 @@ def verify_device_list(device_list: DeviceList) -> None:
         InvalidBundleError: A number or a key occurs twice.
     """
     verify(device_list.account_key, device_list_bytes(device_list), device_list.signature)
+    _verify_succession(device_list)
     devices = device_list.devices
+    if any(entry.number >= device_list.next_number for entry in devices):
+        raise InvalidBundleError("the device list uses a number that is still free; it was dropped")
     for entry in devices:
         parse_ed25519(entry.signing_key)
         parse_x25519(entry.identity_key)
@@ -113,16 +124,44 @@ def verify_device_list(device_list: DeviceList) -> None:
 
 
 def verify_endorsements(device_list: DeviceList) -> None:
-    """Return only if every device of the list has signed the list's account key.
+    """Return only if every device of the list has signed an account key of this user.
+
+    A device that joined under an account key which was superseded since endorses that one.
 
     Raises:
         InvalidSignatureError: One has not: nobody can claim another's device.
         InvalidKeyError: A signing key is not a good key.
     """
+    keys = account_keys(device_list)
     for entry in device_list.devices:
         address = device_address(device_list.user, entry.number)
-        data = endorsement_bytes(address, device_list.account_key)
+        for key in keys[:-1]:
+            if _endorses(entry, endorsement_bytes(address, key)):
+                break
+        else:
+            verify(entry.signing_key, endorsement_bytes(address, keys[-1]), entry.endorsement)
+
+
+def account_keys(device_list: DeviceList) -> tuple[AccountKey, ...]:
+    """Return the list's account key, then those before it, newest first."""
+    earlier = tuple(one.account_key for one in reversed(device_list.superseded))
+    return (device_list.account_key, *earlier)
+
+
+def _endorses(entry: DeviceEntry, data: bytes) -> bool:
+    try:
         verify(entry.signing_key, data, entry.endorsement)
+    except InvalidSignatureError:
+        return False
+    return True
+
+
+def _verify_succession(device_list: DeviceList) -> None:
+    keys = account_keys(device_list)[::-1]
+    if len(set(keys)) != len(keys):
+        raise InvalidBundleError("the device list goes back to a superseded key; it was dropped")
+    for one, successor in zip(device_list.superseded, keys[1:], strict=True):
+        verify(one.account_key, succession_bytes(device_list.user, successor), one.signature)
 
 
 def verify_signed_prekey(

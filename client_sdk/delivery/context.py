@@ -9,13 +9,13 @@ from typing import Final
 from client_sdk.delivery.adoption import Adoption
 from client_sdk.delivery.bell import Bell
 from client_sdk.delivery.directory import DirectoryClient
-from client_sdk.delivery.peers import Peers
+from client_sdk.delivery.peers import Peers, Told
 from client_sdk.machine.device import OwnDevice
-from client_sdk.machine.events import Event, SessionDamaged
+from client_sdk.machine.events import Event
 from client_sdk.machine.identity import is_held
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire import topics
-from client_sdk.wire.ids import DeviceAddress, UserName
+from client_sdk.wire.ids import UserName
 
 MAX_WAITING_EVENTS: Final = 1000
 """Events that nobody has taken; the oldest give way."""
@@ -48,7 +48,6 @@ class Context:
     """One open device: its store, its keys, and who is to be woken when something changed."""
 
     store: ClientStore
-    own: OwnDevice
     directory: DirectoryClient
     peers: Peers
     events: EventQueue = field(default_factory=EventQueue)
@@ -68,15 +67,21 @@ class Context:
     """Rung when mail that was left on the broker may be opened now."""
     held: set[UserName] = field(default_factory=set)
     """Users whose mail may be left on the broker until they are trusted or verified."""
+    stale_lists: "asyncio.Queue[UserName]" = field(default_factory=asyncio.Queue)
+    """Users of whom somebody knows a newer device list."""
+
+    @property
+    def own(self) -> OwnDevice:
+        """This device, as its user's newest list has it."""
+        return self.peers.own
 
     def adopted(self, adoption: Adoption) -> None:
         """Act on a device list that was adopted, after its commit."""
         state = adoption.step.state
         if is_held(state):
             self.held.add(state.user)
-        for one in adoption.dropped:
-            topic = topics.inbox(one.recipient, self.own.address, one.envelope_id)
-            self.clears.put_nowait(topic)
+        for recipient, envelope_id in adoption.dropped:
+            self.clears.put_nowait(topics.inbox(recipient, self.own.address, envelope_id))
         if adoption.step.events:
             self.events.emit(adoption.step.events)
         self.outbox_bell.ring()
@@ -97,11 +102,7 @@ def open_context(store: ClientStore, own: OwnDevice) -> Context:
     def adopted(adoption: Adoption) -> None:
         context.adopted(adoption)
 
-    directory = DirectoryClient(store, own)
-    events = EventQueue()
-
-    def damaged(device: DeviceAddress) -> None:
-        events.emit([SessionDamaged(device)])
-
-    context = Context(store, own, directory, Peers(store, own, directory, adopted, damaged), events)
+    directory, events = DirectoryClient(store, own), EventQueue()
+    peers = Peers(store, own, directory, Told(adopted, events.emit))
+    context = Context(store, directory, peers, events)
     return context

@@ -10,9 +10,11 @@ from client_sdk.core.keys import verify
 from client_sdk.delivery.errors import (
     DirectoryRefusedError,
     DirectoryUnavailableError,
+    LinkExpiredError,
     NotContactError,
     RateLimitedError,
     RefusedReplyError,
+    StaleListError,
 )
 from client_sdk.machine.device import OwnDevice
 from client_sdk.stores.ports import ClientStore
@@ -50,6 +52,15 @@ from client_sdk.wire.encoded_keys import Signature
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.healing import COUNTERS_REPLY, StoreCounters
 from client_sdk.wire.ids import DeviceAddress, RequestId, UserName
+from client_sdk.wire.linking import (
+    JOIN_REPLY,
+    LINK_OPENED,
+    FetchJoin,
+    JoinReply,
+    LinkOpened,
+    OpenLink,
+    UpdateDevices,
+)
 
 REPEAT_SECONDS: Final = 2.0
 REPEATS: Final = 5
@@ -85,15 +96,21 @@ class DirectoryClient:
         """Whether there is a connection to ask over."""
         return self._connection is not None
 
-    async def fetch_device_list(self, user: UserName) -> DeviceListReply:
+    async def fetch_device_list(self, user: UserName, known_version: int = 0) -> DeviceListReply:
         """Return a user's newest device list, its signatures not yet verified.
+
+        Args:
+            user: Whose list.
+            known_version: The list that is known; those between it and the newest come along.
 
         Raises:
             NotContactError: No such user, or none that the policy allows.
             RateLimitedError: Asked too often.
             DirectoryUnavailableError: No answer.
         """
-        reply = await self._ask(Action.FETCH_DEVICE_LIST, encode(FetchDeviceList(user)))
+        reply = await self._ask(
+            Action.FETCH_DEVICE_LIST, encode(FetchDeviceList(user, known_version))
+        )
         return DEVICE_LIST_REPLY.decode(reply.body)
 
     async def fetch_bundle(self, address: DeviceAddress) -> PrekeyBundle:
@@ -108,6 +125,34 @@ class DirectoryClient:
         """Upload a batch; return how many one-time prekeys the directory has now."""
         reply = await self._ask(Action.PUBLISH_PREKEYS, encode(batch))
         return PREKEY_COUNTS.decode(reply.body)
+
+    async def open_link(self, body: OpenLink) -> LinkOpened:
+        """Ask for a one-time login for another device of one's own account.
+
+        Raises:
+            DirectoryRefusedError: This device is no manager.
+            DirectoryUnavailableError: No answer.
+        """
+        return LINK_OPENED.decode((await self._ask(Action.OPEN_LINK, encode(body))).body)
+
+    async def fetch_join(self, body: FetchJoin) -> JoinReply:
+        """Return what has come of a link.
+
+        Raises:
+            LinkExpiredError: The directory does not know it any more.
+            DirectoryUnavailableError: No answer.
+        """
+        return JOIN_REPLY.decode((await self._ask(Action.FETCH_JOIN, encode(body))).body)
+
+    async def update_devices(self, body: UpdateDevices) -> None:
+        """Upload the next list of one's own devices.
+
+        Raises:
+            StaleListError: It does not follow the newest one.
+            DirectoryRefusedError: The directory does not take it.
+            DirectoryUnavailableError: No answer; it may have been taken.
+        """
+        await self._ask(Action.UPDATE_DEVICES, encode(body))
 
     async def fetch_contacts(self) -> list[Contact]:
         """Return all contacts that the policy gives this user, by name.
@@ -184,6 +229,13 @@ class DirectoryClient:
             raise RateLimitedError("the directory was asked too often; it is tried again later")
         if reply.status is Status.UNAVAILABLE:
             raise DirectoryUnavailableError("the directory cannot use its store; try again later")
+        if reply.status is Status.STALE_LIST:
+            raise StaleListError("the device list does not follow the directory's newest one")
+        if reply.status is Status.INVITATION_EXPIRED:
+            raise LinkExpiredError(
+                "the directory does not know this link: its time is over, or another took its "
+                "place; nothing was changed; make a new code"
+            )
         raise DirectoryRefusedError(f"the directory refused a request: {reply.status}")
 
     async def _exchange(self, action: Action, body: bytes) -> SignedReply:

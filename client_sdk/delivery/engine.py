@@ -14,6 +14,7 @@ from client_sdk.delivery.guard import Guard
 from client_sdk.delivery.healing import Healing
 from client_sdk.delivery.identity import release_loop
 from client_sdk.delivery.inbox import Inbox
+from client_sdk.delivery.late import LateLoop
 from client_sdk.delivery.lease import ConnectionLease
 from client_sdk.delivery.list_checks import list_check_loop
 from client_sdk.delivery.outbox import Outbox
@@ -69,6 +70,7 @@ class Engine:
         self._upkeep = Upkeep(context)
         self._healing = Healing(context, pace.ask_again_seconds)
         self.guard = Guard(context, lease)
+        self._late = LateLoop(context)
         self._clearing = False
         self._was_up = False
         self.receipts = Receipts(context)
@@ -123,6 +125,7 @@ class Engine:
     async def _take_lease(self) -> None:
         while not self._lease.acquire():  # noqa: ASYNC110 - another process's lock rings no bell
             await asyncio.sleep(WATCH_SECONDS)
+        await self._context.peers.reload_own()
         self._context.changed_bell.ring()
 
     async def _watch(self) -> None:
@@ -182,10 +185,13 @@ class Engine:
             self._context.changed_bell.ring()
             await self.guard.check()
             self._outbox.retry_now()
+            self._late.retry_now()
             for loop in (
                 self._inbox.loop(),
                 self._inbox.sender_loop(),
+                self._inbox.list_loop(),
                 self._outbox.plan_loop(),
+                self._late.loop(),
                 self._outbox.publish_loop(connection),
                 self._clear(connection),
                 self._resync(connection),

@@ -1,7 +1,7 @@
 """Redeeming an invitation: each step is committed first, so that a crash resumes it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from client_sdk import entropy
@@ -20,7 +20,6 @@ from client_sdk.delivery.errors import (
 from client_sdk.delivery.upkeep import make_first_prekeys, upload_waiting
 from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import (
-    DEVICE_RECORD,
     FIRST_PLACE,
     DeviceRecord,
     FreshDevice,
@@ -30,6 +29,7 @@ from client_sdk.machine.device import (
     load_device,
     new_device,
 )
+from client_sdk.machine.linking import LinkingRecord, stored_device
 from client_sdk.stores.ports import ClientStore
 from client_sdk.transport.errors import ConnectionLostError, LoginRefusedError
 from client_sdk.transport.mqtt import Login, MqttTransport
@@ -74,7 +74,12 @@ async def begin(
     """
     stored = await store.device()
     if stored is not None:
-        record = DEVICE_RECORD.decode(stored)
+        record = stored_device(stored)
+        if isinstance(record, LinkingRecord):
+            raise AlreadyEnrolledError(
+                f"this store waits to become {record.code.address} by a link code; use another "
+                "file; nothing was changed"
+            )
         if record.invitation.invitation_id != invitation.invitation_id:
             raise AlreadyEnrolledError(
                 f"this store belongs to {record.address}; use another file for a new device; "
@@ -123,15 +128,22 @@ async def finish(store: ClientStore, record: DeviceRecord, urls: Sequence[str]) 
 async def stage_of(store: ClientStore) -> Stage | None:
     """Return how far the enrolment in a store has come; None in a new store."""
     stored = await store.device()
-    return None if stored is None else Stage(DEVICE_RECORD.decode(stored).stage)
+    record = None if stored is None else stored_device(stored)
+    if isinstance(record, LinkingRecord):
+        return Stage.KEYS_MADE
+    return None if record is None else Stage(record.stage)
+
+
+def enroll_login(invitation: Invitation) -> Login:
+    """Return the one-time MQTT login of an invitation."""
+    secret = enroll_login_secret(invitation.invitation_id, invitation.password)
+    return Login(ENROLL_LOGIN_PREFIX + invitation.invitation_id, password_text(secret))
 
 
 async def _redeem(record: DeviceRecord, urls: Sequence[str]) -> EnrollReply:
     invitation = record.invitation
-    secret = enroll_login_secret(invitation.invitation_id, invitation.password)
-    login = Login(ENROLL_LOGIN_PREFIX + invitation.invitation_id, password_text(secret))
     try:
-        async with MqttTransport(urls, login).connect() as connection:
+        async with MqttTransport(urls, enroll_login(invitation)).connect() as connection:
             await connection.subscribe(topics.enrolled(invitation.invitation_id))
             reply = await _exchange(connection, record)
     except LoginRefusedError as error:
@@ -177,7 +189,22 @@ async def _exchange(connection: Connection, record: DeviceRecord) -> EnrollReply
 
 
 async def _answer(connection: Connection, record: DeviceRecord, pair: HpkeKeyPair) -> EnrollReply:
-    invitation = record.invitation
+    async for reply in verified_answers(connection, record.invitation, record.nonce, pair):
+        return reply
+    raise ConnectionLostError("the connection to the broker ended")
+
+
+async def verified_answers(
+    connection: Connection, invitation: Invitation, nonce: bytes, pair: HpkeKeyPair
+) -> AsyncIterator[EnrollReply]:
+    """Yield the directory's answers to one enrolment; all else is skipped.
+
+    Args:
+        connection: Subscribed to the answers' topic.
+        invitation: Names the directory and its key.
+        nonce: The request's.
+        pair: What the answers are sealed to.
+    """
     info = enrolled_info(invitation.directory_id, invitation.invitation_id)
     async for incoming in connection.incoming():
         try:
@@ -186,13 +213,12 @@ async def _answer(connection: Connection, record: DeviceRecord, pair: HpkeKeyPai
             if (reply.directory_id, reply.invitation_id, reply.nonce) != (
                 invitation.directory_id,
                 invitation.invitation_id,
-                record.nonce,
+                nonce,
             ):
                 raise RefusedReplyError("an answer to another request")
         except ProtocolError:
             continue
-        return reply
-    raise ConnectionLostError("the connection to the broker ended")
+        yield reply
 
 
 async def _publish_prekeys(store: ClientStore, record: DeviceRecord, urls: Sequence[str]) -> None:

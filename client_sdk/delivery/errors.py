@@ -57,6 +57,30 @@ class NotEnrolledError(MisuseError):
     code = "not_enrolled"
 
 
+class ConnectionHeldError(OperationalError):
+    """Another process has the one connection of this store."""
+
+    code = "connection_held"
+
+
+class LinkExpiredError(MisuseError):
+    """A link code whose time is over, or that another took the place of."""
+
+    code = "link_expired"
+
+
+class LinkRefusedError(MisuseError):
+    """A link or a removal that cannot be done as asked; nothing was changed."""
+
+    code = "link_refused"
+
+
+class StaleListError(OperationalError):
+    """Another manager changed the device list first; the newest one has to be fetched."""
+
+    code = "stale_list"
+
+
 class RefusedReplyError(ProtocolError):
     """A reply that the directory did not sign for this request."""
 

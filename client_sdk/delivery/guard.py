@@ -117,7 +117,7 @@ class Guard:
         await make_medium_term_prekeys(store, now_ms())
         record = with_new_stream(context.own.record, entropy.draw_stream_id())
         await store.commit(Changes(device=encode_device(record)))
-        context.own = load_device(record)
+        context.peers.own = load_device(record)
         await store.raise_counter(OPENS, opens)
         self._opens = await store.reserve(OPENS, 1)
         self._afresh = True

@@ -11,6 +11,7 @@ from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
+from client_sdk.delivery.fresh import fresh_envelope
 from client_sdk.machine.changes import (
     Candidate,
     Changes,
@@ -34,7 +35,6 @@ from client_sdk.machine.healing import (
     plan_request,
     plan_resend,
 )
-from client_sdk.machine.sending import FreshEnvelope, fresh_keys_wanted
 from client_sdk.machine.state import PeerState
 from client_sdk.stores.errors import StaleSnapshotError, StoreError
 from client_sdk.wire import topics
@@ -106,7 +106,7 @@ class Healing:
             if not state.trusted or state.peer.blocked:
                 return
             if bundle is not None:
-                state = await context.peers.with_new_session(state, bundle)
+                state = context.peers.with_new_session(state, bundle)
                 pace = pace._replace(sessions=pace.sessions + 1)
             elif device not in state.sessions or state.sessions[device].current is None:
                 return  # the window has seen its session, and it is gone: the next one heals
@@ -138,7 +138,7 @@ class Healing:
             state = await context.peers.load(user)
             step = Changes(paces=(pace._replace(requests=pace.requests + 1),))
             for again in await self._allowed(state, asked):
-                fresh = _fresh_envelope(state, device)
+                fresh = fresh_envelope(state, device)
                 state, changes = plan_resend(context.own, state, again, fresh, now_ms())
                 step = combine(step, changes)
             state, changes = plan_answer(
@@ -183,10 +183,5 @@ def clear_candidates(context: Context, gone: Sequence[tuple[DeviceAddress, Envel
         context.clears.put_nowait(topics.inbox(context.own.address, sender, envelope_id))
 
 
-def _fresh_envelope(state: PeerState, device: DeviceAddress) -> FreshEnvelope:
-    keys = entropy.draw_keys(fresh_keys_wanted(state, device))
-    return FreshEnvelope(EnvelopeId(entropy.draw_id()), keys)
-
-
 def _fresh_content(state: PeerState, device: DeviceAddress) -> FreshContent:
-    return FreshContent(entropy.draw_message_id(), _fresh_envelope(state, device))
+    return FreshContent(entropy.draw_message_id(), fresh_envelope(state, device))

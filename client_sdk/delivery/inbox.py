@@ -11,6 +11,7 @@ from client_sdk.delivery.context import Context
 from client_sdk.delivery.drop_log import DropLog
 from client_sdk.delivery.fair_queue import FairQueue
 from client_sdk.delivery.healing import clear_candidates
+from client_sdk.delivery.list_watch import ListWatch
 from client_sdk.delivery.senders import SenderLookup
 from client_sdk.delivery.unopened import Unopened
 from client_sdk.machine.changes import Changes, PrekeyKind, combine
@@ -19,9 +20,6 @@ from client_sdk.machine.errors import ReplayedHandshakeError, UnknownDeviceError
 from client_sdk.machine.events import CloneSuspected, Event
 from client_sdk.machine.healing import Verdict, candidate, judge
 from client_sdk.machine.opening import (
-    Arrived,
-    HandshakeInput,
-    Opened,
     handshake_digest,
     handshake_wanted,
     open_envelope,
@@ -30,6 +28,7 @@ from client_sdk.machine.opening import (
     prekeys_named,
 )
 from client_sdk.machine.prekeys import responder_prekeys
+from client_sdk.machine.received import Arrived, HandshakeInput, Opened
 from client_sdk.machine.receiving import plan_give_up, plan_receive, plan_repeat
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
@@ -61,6 +60,7 @@ class _Step:
     lost: list[Arrived] = field(default_factory=list)
     progressed: set[DeviceAddress] = field(default_factory=set)
     new: int = 0
+    opened: list[Opened] = field(default_factory=list)
 
 
 class Inbox:
@@ -72,6 +72,7 @@ class Inbox:
         self._queue = FairQueue()
         self._queued_bytes = 0
         self._senders = SenderLookup(context)
+        self._lists = ListWatch(context)
         self._drop_log = DropLog()
         self._left_waiting = Unopened()
         self._lost = Unopened()
@@ -103,6 +104,10 @@ class Inbox:
         """Look up senders that are not known yet, until cancelled; then decide their envelopes."""
         await self._senders.loop(self._put_back, self._clear)
 
+    async def list_loop(self) -> None:
+        """Follow device lists of which somebody knows a newer one, until cancelled."""
+        await self._lists.loop()
+
     async def gap_loop(self) -> None:
         """Hand over, once a second, what waited too long behind a missing message."""
         while True:
@@ -132,7 +137,7 @@ class Inbox:
                 self._drop_log.dropped(topic.sender, error.code)
                 self._clear(topic)
                 continue
-            if topic.recipient == self._context.own.address and sender != self._context.own.user:
+            if topic.recipient == self._context.own.address != topic.sender:
                 users.setdefault(sender, []).append((arrived, incoming.payload))
         return users
 
@@ -158,6 +163,7 @@ class Inbox:
         self._left_waiting.add(step.waiting)
         self._lost.add(step.lost)
         clear_candidates(context, step.changes.candidates_gone)
+        await self._lists.heard(step.state, step.opened)
         self.accepted += step.new
         context.events.emit(step.events)
         context.receipts_bell.ring()
@@ -273,6 +279,7 @@ class Inbox:
             step.clear.append(one.arrived.topic)
             step.progressed.add(one.arrived.topic.sender)
             step.new += 1
+            step.opened.append(one)
 
     async def _give_up(self, user: UserName) -> None:
         context, now = self._context, now_ms()

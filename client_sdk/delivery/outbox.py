@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import Counter
 from typing import Final
 
 from client_sdk.core.errors import StaleBundleError
@@ -16,8 +15,8 @@ from client_sdk.delivery.errors import (
     NotContactError,
     RateLimitedError,
 )
+from client_sdk.delivery.fresh import fresh_envelopes
 from client_sdk.delivery.pace import step
-from client_sdk.delivery.peers import fresh_envelopes
 from client_sdk.machine.changes import (
     Changes,
     Message,
@@ -29,10 +28,10 @@ from client_sdk.machine.changes import (
 from client_sdk.machine.errors import IdentityChangedError, NoSessionError
 from client_sdk.machine.events import Failed, RecipientInactive
 from client_sdk.machine.identity import is_held
-from client_sdk.machine.sending import plan_message, without_session
+from client_sdk.machine.sending import plan_message, writable
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.stores.errors import StaleSnapshotError
-from client_sdk.stores.ports import Backlog, PublishedMark
+from client_sdk.stores.ports import Backlog, ClientStore, PublishedMark
 from client_sdk.transport.ports import Connection
 from client_sdk.wire import topics
 from client_sdk.wire.errors import ProtocolError
@@ -110,24 +109,21 @@ class Outbox:
     async def _submit_planned(self, message: Message) -> bool:
         context, user = self._context, message.conversation
         state = await context.peers.load(user)
-        if (
-            is_held(state)
-            or not state.devices
-            or without_session(state)
-            or await context.store.queued(user, 1)
-        ):
+        if is_held(state) or state.peer.equivocation or await context.store.queued(user, 1):
             return False
         room = await self._room(state)
-        if room.envelopes == 0:
+        if not room:
             return False
-        moved, changes = self._encrypt(state, [message], room.size)
+        moved, changes = self._encrypt(state, [message], room)
         if not changes.planned:
             return False
         try:
             both = combine(Changes(messages=(message,)), changes)
-            await context.peers.commit(moved, both, moved.devices)
+            await context.peers.commit(moved, both, tuple(room))
         except StaleSnapshotError:
             return False
+        if changes.late:
+            context.outbox_bell.ring()
         return True
 
     def retry_now(self) -> None:
@@ -176,45 +172,67 @@ class Outbox:
         """Encrypt one batch; tell whether there may be more to do at once."""
         context = self._context
         known = await context.peers.load(user)
-        if known.devices and (await self._room(known)).envelopes == 0:
+        if known.devices and not any([await room_for(context.store, d) for d in known.devices]):
             return False  # no bundle is fetched for what has to wait anyway
         fetched = await context.peers.fetch_missing(user)
         async with context.peers.lock(user):
-            state = await context.peers.with_sessions(await context.peers.load(user), fetched)
+            state = context.peers.with_sessions(await context.peers.load(user), fetched)
             room = await self._room(state)
-            messages = await context.store.queued(user, min(room.envelopes, PLAN_BATCH))
-            moved, changes = self._encrypt(state, messages, room.size)
+            if not room:
+                return False
+            most = max(one.envelopes for one in room.values())
+            messages = await context.store.queued(user, min(most, PLAN_BATCH))
+            moved, changes = self._encrypt(state, messages, room)
             if not changes.planned:
                 return False
-            await context.peers.commit(moved, changes, moved.devices)
+            await context.peers.commit(moved, changes, tuple(room))
             context.publish_bell.ring()
             context.changed_bell.ring()
+            if changes.late:
+                context.outbox_bell.ring()
             return len(changes.planned) == PLAN_BATCH
 
     def _encrypt(
-        self, state: PeerState, messages: list[Message], room: int
+        self, state: PeerState, messages: list[Message], room: dict[DeviceAddress, Backlog]
     ) -> tuple[PeerState, Changes]:
-        """Plan messages as long as no device's envelopes are over ``room`` bytes."""
+        """Plan messages for every device that has room, as long as one has; others come later."""
         changes = Changes(based_on=based_on(state))
-        sizes: Counter[DeviceAddress] = Counter()
+        left = dict(room)
         for message in messages:
-            fresh = fresh_envelopes(state)
+            fresh = fresh_envelopes(state, left)
             moved, planned = plan_message(self._context.own, state, message, fresh, now_ms())
-            for envelope in planned.envelopes:
-                sizes[envelope.recipient] += len(envelope.payload)
-            if max(sizes.values(), default=0) > room:
+            fits = {
+                one.recipient: Backlog(
+                    left[one.recipient].envelopes - 1,
+                    left[one.recipient].size - len(one.payload),
+                )
+                for one in planned.envelopes
+            }
+            left = {device: one for device, one in fits.items() if min(one) >= 0}
+            if not left:
                 break
+            if len(left) < len(fits):  # who has no room gets this one later, and all after it
+                moved, planned = plan_message(
+                    self._context.own,
+                    state,
+                    message,
+                    {device: fresh[device] for device in left},
+                    now_ms(),
+                )
             state, changes = moved, combine(changes, planned)
         return state, combine(changes, Changes(peers=(state.peer,)))
 
-    async def _room(self, state: PeerState) -> Backlog:
-        """Return how many more envelopes and bytes may lie on the broker for each device."""
-        envelopes, size = MAX_UNRECEIPTED_ENVELOPES, MAX_UNRECEIPTED_BYTES
-        for device in state.devices:
+    async def _room(self, state: PeerState) -> dict[DeviceAddress, Backlog]:
+        """Return the devices that can be written to now, with how much more may lie for each."""
+        found: dict[DeviceAddress, Backlog] = {}
+        for device in writable(state):
             backlog = await self._context.store.backlog(device)
-            envelopes = min(envelopes, MAX_UNRECEIPTED_ENVELOPES - backlog.envelopes)
-            size = min(size, MAX_UNRECEIPTED_BYTES - backlog.size)
-        return Backlog(max(envelopes, 0), size)
+            left = Backlog(
+                MAX_UNRECEIPTED_ENVELOPES - backlog.envelopes, MAX_UNRECEIPTED_BYTES - backlog.size
+            )
+            if left.envelopes > 0:
+                found[device] = left
+        return found
 
     async def _fail_all(self, user: UserName) -> None:
         context = self._context
@@ -233,3 +251,11 @@ class Outbox:
 
     def _resend_ms(self, attempts: int) -> int:
         return round(step(self._resend_seconds, attempts) * 1000)
+
+
+async def room_for(store: ClientStore, device: DeviceAddress) -> int:
+    """Return how many more envelopes may lie on the broker for a device."""
+    backlog = await store.backlog(device)
+    if backlog.size >= MAX_UNRECEIPTED_BYTES:
+        return 0
+    return max(MAX_UNRECEIPTED_ENVELOPES - backlog.envelopes, 0)

@@ -3,70 +3,66 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from client_sdk import entropy
-from client_sdk.core.errors import StateFormatError
-from client_sdk.core.session import InitiatorKeys
+from client_sdk.core.errors import StaleBundleError, StateFormatError
 from client_sdk.core.session_record import SessionRecord
 from client_sdk.core.state_format import parse_record
 from client_sdk.delivery.adoption import Adoption, check_not_held, plan_adoption
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.directory import DirectoryClient
 from client_sdk.delivery.errors import NotContactError
+from client_sdk.delivery.fresh import fresh_session
 from client_sdk.machine.changes import Changes, SessionRow, combine
-from client_sdk.machine.device import OwnDevice
-from client_sdk.machine.sending import (
-    FreshEnvelope,
-    FreshEnvelopes,
-    fresh_keys_wanted,
-    start_session,
-    without_session,
-)
+from client_sdk.machine.device import DEVICE_RECORD, OwnDevice, load_device
+from client_sdk.machine.devices import plan_equivocation
+from client_sdk.machine.errors import DeviceListError, EquivocationError, NoSessionError
+from client_sdk.machine.events import Equivocation, Event, SessionDamaged
+from client_sdk.machine.sending import start_session, without_session
 from client_sdk.machine.state import PeerState, expired, parse_device_list, session_rows, written
 from client_sdk.stores.ports import ClientStore
-from client_sdk.wire.bundle import DeviceList, PrekeyBundle, addresses
-from client_sdk.wire.directory import DeviceListReply
-from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName, user_of
+from client_sdk.wire.bundle import DeviceList, PrekeyBundle
+from client_sdk.wire.directory import DeviceListReply, Relation
+from client_sdk.wire.errors import MessagingError, OperationalError
+from client_sdk.wire.ids import DeviceAddress, UserName, user_of
 
 MAX_CACHED_PEERS: Final = 1024
+
+MAX_LIST_PAGES: Final = 32
+"""Answers until the newest list is there: a user has under 500 versions in all."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Fetched(NamedTuple):
-    """What the directory answered before a message is planned; not verified yet."""
+    """Bundles that the directory gave before a message is planned; not verified yet."""
 
-    reply: DeviceListReply | None
     bundles: tuple[PrekeyBundle, ...]
+
+
+NOTHING_FETCHED: Final = Fetched(())
+
+
+class Told(NamedTuple):
+    """Who hears of what becomes of users."""
+
+    adopted: Callable[[Adoption], None]
+    """A device list was adopted and committed."""
+    events: Callable[[Iterable[Event]], None]
 
 
 class Peers:
     """Loads and commits one user's state; one step at a time for each user."""
 
     def __init__(
-        self,
-        store: ClientStore,
-        own: OwnDevice,
-        directory: DirectoryClient,
-        told: Callable[[Adoption], None],
-        damaged: Callable[[DeviceAddress], None] = lambda _: None,
+        self, store: ClientStore, own: OwnDevice, directory: DirectoryClient, told: Told
     ) -> None:
-        """Start with nothing loaded.
-
-        Args:
-            store: Where all of it is committed.
-            own: This device.
-            directory: Answers lists and bundles.
-            told: Hears of every adopted device list, committed.
-            damaged: Hears of sessions that cannot be read.
-        """
-        self._damaged = damaged
+        """Start with nothing loaded."""
         self._store = store
-        self._own = own
+        self.own = own
         self._directory = directory
         self._told = told
         self._cache: OrderedDict[UserName, PeerState] = OrderedDict()
@@ -82,14 +78,20 @@ class Peers:
         cached = self._cache.get(user)
         if cached is not None and cached.revision == snapshot.revision:
             streams = {(one.device, one.stream_id): one for one in snapshot.streams}
-            return expired(replace(cached, streams=streams), now_ms())
+            return expired(replace(cached, streams=streams, late=snapshot.late), now_ms())
         state = PeerState(
             snapshot.revision,
             snapshot.peer,
             parse_device_list(snapshot.peer),
             {row.device: self._parsed(row) for row in snapshot.sessions},
             {(one.device, one.stream_id): one for one in snapshot.streams},
+            self.own.address,
+            {row.device: row.start for row in snapshot.sessions if row.start},
+            snapshot.late,
         )
+        if state.is_own:  # the list in this device's record is the one that counts
+            peer = state.peer._replace(relation=Relation.CONTACT)
+            state = replace(state, peer=peer, device_list=self.own.record.device_list)
         self._remember(state)
         return expired(state, now_ms())
 
@@ -108,93 +110,135 @@ class Peers:
         return committed
 
     async def refresh(self, user: UserName) -> PeerState:
-        """Fetch and adopt a user's device list; call without the user's lock.
+        """Fetch and adopt a user's newest device list; call without the user's lock.
 
         Raises:
-            IdentityChangedError: The user was verified and has another account key now.
+            IdentityChangedError: The user was verified and has another account key now; or one's
+                own account has one that the known key has not signed, which is refused.
+            EquivocationError: Another list of the known version; sending to the user stops.
             NotContactError: The directory lets this user not be reached.
             DirectoryUnavailableError: No answer.
         """
-        reply = await self._directory.fetch_device_list(user)
-        async with self.lock(user):
-            return await self._adopt(await self.load(user), reply)
+        for _ in range(MAX_LIST_PAGES):
+            reply = await self._fetch_list(user)
+            async with self.lock(user):
+                state = await self._adopt(await self.load(user), reply)
+            if not reply.more:
+                return state
+        raise DeviceListError("the directory gives more device lists than a user can have")
 
     async def fetch_missing(self, user: UserName) -> Fetched:
         """Fetch what the next message to ``user`` needs; call without the user's lock.
 
-        A directory that is slow to answer must not hold up what ``user`` sends meanwhile.
+        That is nothing where some device can be written to: the others get it later. A directory
+        that is slow to answer must not hold up what ``user`` sends meanwhile.
 
         Raises:
             IdentityChangedError: The user was verified and has another account key now.
+            EquivocationError: Nothing is sent to that user until the app decides.
             NotContactError: The directory lets this user not be reached.
             DirectoryUnavailableError: No answer.
+            StaleBundleError: All devices were away for too long.
         """
         state = await self.load(user)
         check_not_held(state)
-        known, wanted = state.device_list, without_session(state)
-        if known is None:
-            return await self._fetch_new(user, {})
-        bundles: dict[DeviceAddress, PrekeyBundle] = {}
-        try:
-            for device in wanted:
-                bundles[device] = await self._directory.fetch_bundle(device)
-        except NotContactError:  # a device that is gone, or the whole user
-            return await self._fetch_new(user, bundles, unlike=known)
-        if any(bundle.device_list != known for bundle in bundles.values()):
-            return await self._fetch_new(user, bundles)
-        return Fetched(None, tuple(bundles.values()))
+        if state.peer.equivocation:
+            raise EquivocationError("two device lists of one version were shown for the recipient")
+        if state.device_list is not None and len(without_session(state)) < len(state.devices):
+            return NOTHING_FETCHED
+        if state.device_list is None:
+            state = await self.refresh(user)
+        bundles, errors = await self._fetch_bundles(without_session(state))
+        if errors and not bundles:
+            newest = await self.refresh(user)  # says so where the user is out of reach
+            if newest.device_list == state.device_list:
+                raise _of_a_device(errors[0])
+            bundles, errors = await self._fetch_bundles(without_session(newest))
+            if errors and not bundles:
+                raise _of_a_device(errors[0])
+            state = newest
+        if any(bundle.device_list != state.device_list for bundle in bundles):
+            await self.refresh(user)
+        return Fetched(tuple(bundles))
 
-    async def _fetch_new(
-        self,
-        user: UserName,
-        bundles: dict[DeviceAddress, PrekeyBundle],
-        unlike: DeviceList | None = None,
-    ) -> Fetched:
-        """Fetch the newest list, and the bundles of its devices that are not known yet."""
-        state = await self.load(user)
-        reply = await self._directory.fetch_device_list(user)
-        if reply.device_list == unlike:
-            raise NotContactError("a listed device of the contact cannot be reached any more")
-        known = set() if _is_other_account(state, reply) else set(state.devices)
-        for device in addresses(reply.device_list):
-            if device not in bundles and device not in known:
-                bundles[device] = await self._directory.fetch_bundle(device)
-        return Fetched(reply, tuple(bundles.values()))
+    async def fetch_bundle(self, device: DeviceAddress) -> PrekeyBundle:
+        """Fetch one device's bundle, and a newer list where it comes with one."""
+        bundle = await self._directory.fetch_bundle(device)
+        state = await self.load(user_of(device))
+        if bundle.device_list != state.device_list:
+            await self.refresh(state.user)
+        return bundle
 
-    async def with_sessions(self, state: PeerState, fetched: Fetched) -> PeerState:
-        """Return the state with a session for every active device; call with the lock held.
+    def with_sessions(self, state: PeerState, fetched: Fetched) -> PeerState:
+        """Return the state with a session for every device that was fetched; the lock is held.
 
         The new sessions are committed with the first message that uses them.
+
+        Raises:
+            IdentityChangedError: The user was verified and has another account key now.
+            StaleBundleError: None of the bundles is fresh enough.
         """
-        if fetched.reply is not None:
-            state = await self._adopt(state, fetched.reply)
         check_not_held(state)
-        missing = without_session(state)
+        missing, stale = without_session(state), None
         for bundle in fetched.bundles:
             if bundle.address not in missing:
                 continue
-            state = start_session(self._own, state, bundle, _fresh_session(bundle), now_ms())
+            try:
+                state = self.with_new_session(state, bundle)
+            except StaleBundleError as error:
+                stale = error
+        if stale is not None and len(without_session(state)) == len(state.devices):
+            raise stale
         return state
 
-    async def fetch_bundle(self, device: DeviceAddress) -> Fetched:
-        """Fetch what a new session with one device needs; call without its user's lock."""
-        bundle = await self._directory.fetch_bundle(device)
-        state = await self.load(user_of(device))
-        reply = None
-        if bundle.device_list != state.device_list:
-            reply = await self._directory.fetch_device_list(state.user)
-        return Fetched(reply, (bundle,))
+    def with_new_session(self, state: PeerState, bundle: PrekeyBundle) -> PeerState:
+        """Return the state with a new session for a bundle's device; the lock is held.
 
-    async def with_new_session(self, state: PeerState, fetched: Fetched) -> PeerState:
-        """Return the state with a new session for each bundle; call with the lock held.
+        It is committed with the first message that uses it.
 
-        The new sessions are committed with the first message that uses them.
+        Raises:
+            IdentityChangedError: The user was verified and has another account key now.
+            StaleBundleError: The device has not renewed its prekeys for too long.
         """
-        if fetched.reply is not None:
-            state = await self._adopt(state, fetched.reply)
-        for bundle in fetched.bundles:
-            state = start_session(self._own, state, bundle, _fresh_session(bundle), now_ms())
-        return state
+        check_not_held(state)
+        return start_session(self.own, state, bundle, fresh_session(bundle), now_ms())
+
+    async def stop_sending(self, user: UserName) -> None:
+        """Send nothing more to a user of whom two lists of one version were seen."""
+        async with self.lock(user):
+            await self._stop(await self.load(user))
+
+    async def reload_own(self) -> None:
+        """Take this device's record as another process may have left it."""
+        stored = await self._store.device()
+        if stored is not None:
+            self.own = load_device(DEVICE_RECORD.decode(stored))
+
+    async def adopt_own(self, device_list: DeviceList) -> None:
+        """Take a list that this device has signed and the directory has taken."""
+        record = self.own.record
+        reply = DeviceListReply(device_list, Relation.CONTACT, record.role, record.name)
+        async with self.lock(self.own.user):
+            state = await self.load(self.own.user)
+            if state.device_list != device_list:
+                await self._adopt(state, reply)
+
+    async def _fetch_list(self, user: UserName) -> DeviceListReply:
+        known = (await self.load(user)).device_list
+        version = 0 if known is None else known.version
+        return await self._directory.fetch_device_list(user, version)
+
+    async def _fetch_bundles(
+        self, devices: Sequence[DeviceAddress]
+    ) -> tuple[list[PrekeyBundle], list[MessagingError]]:
+        bundles: list[PrekeyBundle] = []
+        errors: list[MessagingError] = []
+        for device in devices:
+            try:
+                bundles.append(await self._directory.fetch_bundle(device))
+            except (NotContactError, OperationalError) as error:
+                errors.append(error)
+        return bundles, errors
 
     def _parsed(self, row: SessionRow) -> SessionRecord:
         """Return the sessions of a row; a damaged one counts as none, and heals like a lost one.
@@ -206,18 +250,31 @@ class Peers:
             return parse_record(row.record)
         except StateFormatError:
             _logger.warning("the stored sessions with %s cannot be read; a new one", row.device)
-            self._damaged(row.device)
+            self._told.events([SessionDamaged(row.device)])
             return SessionRecord()
 
     async def _adopt(self, state: PeerState, reply: DeviceListReply) -> PeerState:
-        adoption = await plan_adoption(self._store, self._own, state, reply)
+        try:
+            adoption = await plan_adoption(self._store, self.own, state, reply)
+        except EquivocationError:
+            await self._stop(state)
+            raise
         adopted, changes, _ = adoption.step
         if changes != Changes():
             devices = adoption.step.changed_sessions(state)
             adopted = await self.commit(adopted, changes, devices)
-        self._told(adoption)
+        if changes.device is not None:
+            self.own = load_device(DEVICE_RECORD.decode(changes.device))
+        self._told.adopted(adoption)
         check_not_held(adopted)
         return adopted
+
+    async def _stop(self, state: PeerState) -> None:
+        if state.is_own or state.peer.equivocation:
+            return
+        stopped, changes = plan_equivocation(state)
+        await self.commit(stopped, changes, ())
+        self._told.events([Equivocation(state.user)])
 
     def _remember(self, state: PeerState) -> None:
         self._cache[state.user] = state
@@ -226,24 +283,8 @@ class Peers:
             self._cache.popitem(last=False)
 
 
-def _fresh_session(bundle: PrekeyBundle) -> InitiatorKeys:
-    return InitiatorKeys(
-        entropy.draw_x25519(),
-        entropy.encapsulate(bundle.kem_prekey.key),
-        entropy.draw_x25519(),
-    )
-
-
-def _is_other_account(state: PeerState, reply: DeviceListReply) -> bool:
-    return state.peer.account_key != reply.device_list.account_key
-
-
-def fresh_envelopes(state: PeerState) -> FreshEnvelopes:
-    """Draw an envelope id for every active device, and the keys that each encryption wants."""
-    return {
-        device: FreshEnvelope(
-            EnvelopeId(entropy.draw_id()),
-            entropy.draw_keys(fresh_keys_wanted(state, device)),
-        )
-        for device in state.devices
-    }
+def _of_a_device(error: MessagingError) -> MessagingError:
+    """Return what the sender is told where the user is in reach and no device of it is."""
+    if isinstance(error, NotContactError):
+        return NoSessionError("no device of the recipient can be written to now")
+    return error

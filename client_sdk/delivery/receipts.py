@@ -12,13 +12,13 @@ from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
-from client_sdk.delivery.peers import fresh_envelopes
+from client_sdk.delivery.fresh import fresh_envelopes
 from client_sdk.machine.changes import Changes, ReceiptDue
 from client_sdk.machine.errors import IdentityChangedError
-from client_sdk.machine.sending import FreshReceipt, plan_receipts
+from client_sdk.machine.sending import FreshReceipt, plan_receipts, without_session
 from client_sdk.stores.errors import StaleSnapshotError, StoreError
 from client_sdk.wire.errors import OperationalError, ProtocolError
-from client_sdk.wire.ids import UserName
+from client_sdk.wire.ids import DeviceAddress, UserName
 from client_sdk.wire.limits import MAX_RECEIPT_IDS
 
 GATHER_SECONDS: Final = 1.0
@@ -76,13 +76,27 @@ class Receipts:
         return quiet or now_ms() - oldest >= GATHER_SECONDS * 1000
 
     async def _send(self, user: UserName, owed: Sequence[ReceiptDue]) -> None:
+        """Tell all devices of a user; of one's own, only the one that has sent the copy."""
+        if user != self._context.own.user:
+            await self._send_to(user, owed, None)
+            return
+        senders = await self._context.store.senders_of(user, [one.message_id for one in owed])
+        for device in {senders.get(one.message_id) for one in owed}:
+            part = [one for one in owed if senders.get(one.message_id) == device]
+            await self._send_to(user, part, device)
+
+    async def _send_to(
+        self, user: UserName, owed: Sequence[ReceiptDue], only: DeviceAddress | None
+    ) -> None:
         context = self._context
         try:
             fetched = await context.peers.fetch_missing(user)
             async with context.peers.lock(user):
                 state = await context.peers.load(user)
-                state = await context.peers.with_sessions(state, fetched)
-                fresh = FreshReceipt(entropy.draw_message_id(), fresh_envelopes(state))
+                state = context.peers.with_sessions(state, fetched)
+                reached = set(state.devices) - set(without_session(state))
+                reached &= reached if only is None else {only}
+                fresh = FreshReceipt(entropy.draw_message_id(), fresh_envelopes(state, reached))
                 moved, changes = plan_receipts(context.own, state, owed, fresh, now_ms())
                 await context.peers.commit(moved, changes, moved.devices)
         except IdentityChangedError:

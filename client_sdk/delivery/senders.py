@@ -10,10 +10,10 @@ from client_sdk.delivery.contacts import withdraw
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.machine.errors import IdentityChangedError
-from client_sdk.machine.opening import Arrived
+from client_sdk.machine.received import Arrived
 from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.wire.errors import OperationalError, ProtocolError
-from client_sdk.wire.ids import UserName, user_of
+from client_sdk.wire.ids import DeviceAddress, UserName, user_of
 from client_sdk.wire.topics import InboxTopic
 
 MAX_PENDING_SENDERS: Final = 64
@@ -41,7 +41,7 @@ class SenderLookup:
         self._pending_bytes = 0
         self._queue: asyncio.Queue[UserName] = asyncio.Queue()
         self._refused: dict[UserName, float] = {}
-        self._asked: dict[UserName, float] = {}
+        self._asked: dict[DeviceAddress, float] = {}
 
     def refused(self, user: UserName) -> bool:
         """Tell whether the directory said not long ago that ``user`` is no contact."""
@@ -49,7 +49,7 @@ class SenderLookup:
 
     def forget(self, user: UserName) -> None:
         """Ask for ``user`` again however short ago the directory was asked."""
-        self._asked.pop(user, None)
+        self._asked = {one: at for one, at in self._asked.items() if user_of(one) != user}
 
     def look_up(self, arrived: Arrived, payload: bytes) -> bool:
         """Keep an envelope until its sender is known; False where that was asked just before."""
@@ -61,7 +61,7 @@ class SenderLookup:
                 waiting.append((arrived, payload))
                 self._pending_bytes += len(payload)
             return True
-        if time.monotonic() < self._asked.get(user, 0.0):
+        if time.monotonic() < self._asked.get(arrived.topic.sender, 0.0):
             return False
         if fits and len(self._pending) < MAX_PENDING_SENDERS:
             self._pending[user] = [(arrived, payload)]
@@ -83,6 +83,8 @@ class SenderLookup:
             known = await self._fetch(user)
             for arrived, payload in self._pending.pop(user, []):
                 self._pending_bytes -= len(payload)
+                if known:
+                    self._asked[arrived.topic.sender] = time.monotonic() + REMEMBERED_SECONDS
                 if known:
                     put_back(arrived, payload)
                 elif known is False:
@@ -106,6 +108,5 @@ class SenderLookup:
         except OperationalError as error:
             _logger.info("a sender cannot be looked up now: %s", error.code)
         else:
-            self._asked[user] = time.monotonic() + REMEMBERED_SECONDS
             return True
         return None

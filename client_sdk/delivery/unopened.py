@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-from client_sdk.machine.opening import Arrived
+from client_sdk.machine.received import Arrived
 from client_sdk.wire import topics
 from client_sdk.wire.ids import DeviceAddress
 

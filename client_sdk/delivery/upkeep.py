@@ -10,6 +10,7 @@ from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.contacts import renew_contacts
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
+from client_sdk.delivery.lifetime import MESSAGE_LIFETIME_MS
 from client_sdk.machine.changes import Changes, MessageState, PrekeyKind, PrekeyRow, StateChange
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.events import Expired
@@ -22,9 +23,6 @@ from client_sdk.wire.errors import OperationalError, ProtocolError
 from client_sdk.wire.limits import MAX_PREKEY_BATCH
 
 PREKEY_COUNTER: Final = "prekey id"
-MESSAGE_LIFETIME_MS: Final = 30 * DAY_MS
-"""An undelivered message is given up after this long; the app is told."""
-
 OPENED_KEPT_MS: Final = 60 * DAY_MS
 """How long a repeated envelope is recognised without opening it."""
 
@@ -34,6 +32,8 @@ MAX_REFILL_DELAY_SECONDS: Final = 5.0
 ROUND_SECONDS: Final = 60.0
 CONTACTS_SECONDS: Final = 3600.0
 """How often the contacts are fetched while connected: a narrower policy holds after this long."""
+
+OUTLIVED_BATCH: Final = 500
 
 UNDER_WAY: Final = frozenset({MessageState.QUEUED, MessageState.PLANNED, MessageState.PUBLISHED})
 
@@ -82,6 +82,7 @@ class Upkeep:
         """Give up messages whose time is over and forget old traces, until cancelled."""
         while True:
             await self._expire()
+            await self._drop_outlived()
             await self._context.store.prune(now_ms() - OPENED_KEPT_MS)
             age = time.monotonic() - self._contacts_at
             if self._context.directory.attached and age >= CONTACTS_SECONDS:
@@ -119,6 +120,19 @@ class Upkeep:
                 context.clears.put_nowait(topic)
             context.events.emit([Expired(message.message_id, message.conversation)])
             context.changed_bell.ring()
+
+    async def _drop_outlived(self) -> None:
+        """Take back what a device has left unread for as long as a message lives."""
+        context = self._context
+        outlived = await context.store.outlived(now_ms() - MESSAGE_LIFETIME_MS, OUTLIVED_BATCH)
+        if not outlived:
+            return
+        gone = tuple(one.envelope_id for one in outlived)
+        await context.store.commit(Changes(envelopes_gone=gone))
+        for one in outlived:
+            topic = topics.inbox(one.recipient, context.own.address, one.envelope_id)
+            context.clears.put_nowait(topic)
+        context.outbox_bell.ring()
 
 
 async def upload_waiting(context: Context) -> PrekeyCounts:

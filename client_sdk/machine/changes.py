@@ -24,6 +24,8 @@ class MessageState(StrEnum):
     """Came before an earlier one of its stream."""
     REQUEST = "request"
     """From a stranger who was not accepted yet."""
+    COPIED = "copied"
+    """Sent by another device of the same user; a receipt for it counts here, too."""
     READY = "ready"
     HANDLED = "handled"
     SET_ASIDE = "set_aside"
@@ -58,6 +60,10 @@ class Peer(NamedTuple):
     """The account key whose safety number was shown last."""
     superseded: tuple[AccountKey, ...] = ()
     """Account keys before this one; none of them is ever taken again."""
+    equivocation: bool = False
+    """Two device lists of one version were shown: nothing is sent until the app decides."""
+    absent: bytes = b""
+    """Numbers of listed devices that are not waited for, one byte each."""
 
 
 class SessionRow(NamedTuple):
@@ -66,6 +72,8 @@ class SessionRow(NamedTuple):
     device: DeviceAddress
     user: UserName
     record: bytes
+    start: int = 0
+    """The first number of this device's stream that the other one was sent; 0 for none yet."""
 
     def __repr__(self) -> str:
         """Name the device only: the record holds keys."""
@@ -127,6 +135,24 @@ class OutboxEnvelope(NamedTuple):
     def __repr__(self) -> str:
         """Name ids and the size."""
         return f"OutboxEnvelope(id={self.envelope_id}, {len(self.payload)} bytes)"
+
+
+class Late(NamedTuple):
+    """A message that a device is still to get: it has no session, no room, or is one's own."""
+
+    message_id: MessageId
+    device: DeviceAddress
+    user: UserName
+
+
+class CatchUp(NamedTuple):
+    """A device that came into a list: it gets what was sent since, and what nobody has yet."""
+
+    device: DeviceAddress
+    user: UserName
+    sender: DeviceAddress
+    """This device: what others of the same user have sent is theirs to send."""
+    since: int
 
 
 class Planned(NamedTuple):
@@ -265,6 +291,11 @@ class Changes:
     resends_due: tuple[ResendDue, ...] = ()
     resends_done: tuple[tuple[DeviceAddress, EnvelopeId], ...] = ()
     paces: tuple[HealingPace, ...] = ()
+    late: tuple[Late, ...] = ()
+    late_done: tuple[Late, ...] = ()
+    catch_up: tuple[CatchUp, ...] = ()
+    devices_gone: tuple[DeviceAddress, ...] = ()
+    """Devices that left their user's list: sessions, streams and envelopes go with them."""
     receipts_due: tuple[ReceiptDue, ...] = ()
     receipts_sent: tuple[ReceiptDue, ...] = ()
     receipted: tuple[Receipted, ...] = ()

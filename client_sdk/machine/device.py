@@ -8,11 +8,13 @@ from pydantic import Field
 
 from client_sdk.core.keys import Ed25519KeyPair, X25519KeyPair
 from client_sdk.core.pqxdh import LocalDevice
-from client_sdk.core.signatures import endorse, sign_device_list
+from client_sdk.core.signatures import endorse, sign_device_list, signed_by
 from client_sdk.wire.bundle import (
     NO_PREVIOUS_LIST,
     DeviceEntry,
     DeviceList,
+    Superseded,
+    addresses,
     list_mark,
 )
 from client_sdk.wire.codec import Codec, encode
@@ -39,7 +41,8 @@ class DeviceRecord(NamedTuple):
 
     stage: Annotated[int, Field(ge=Stage.KEYS_MADE, le=Stage.READY)]
     address: AddressField
-    account_private: Secret
+    account_private: Secret | None
+    """Only on managers: the devices that may sign the user's list."""
     signing_private: Secret
     identity_private: Secret
     device_list: DeviceList
@@ -50,6 +53,8 @@ class DeviceRecord(NamedTuple):
     reply_private: Annotated[bytes, Field(max_length=256)]
     role: DisplayName
     name: DisplayName
+    next_account_private: Secret | None = None
+    """Drawn to take the account key's place; it counts once a list under it is adopted."""
 
     def __repr__(self) -> str:
         """Name the address only: the rest is keys."""
@@ -91,6 +96,19 @@ class OwnDevice:
         """The user whose device this is."""
         return self.record.device_list.user
 
+    @property
+    def others(self) -> tuple[DeviceAddress, ...]:
+        """The other active devices of the same user."""
+        return tuple(one for one in addresses(self.record.device_list) if one != self.address)
+
+    @property
+    def account(self) -> Ed25519KeyPair | None:
+        """The account's keys, where this device is a manager."""
+        private = self.record.account_private
+        pair = None if private is None else Ed25519KeyPair.from_private_bytes(private)
+        current = bytes(self.record.device_list.account_key)
+        return pair if pair is not None and bytes(pair.public) == current else None
+
 
 class ListPlace(NamedTuple):
     """Where a device list of one device stands in its account's chain."""
@@ -98,6 +116,7 @@ class ListPlace(NamedTuple):
     number: DeviceNumber
     version: int
     previous_hash: bytes
+    superseded: tuple[Superseded, ...] = ()
 
 
 FIRST_PLACE: Final = ListPlace(FIRST_DEVICE, 1, NO_PREVIOUS_LIST)
@@ -124,15 +143,17 @@ def new_device(
         manager=True,
         endorsement=endorse(fresh.signing, address, account_key),
     )
+    first = sign_device_list(
+        fresh.account, invitation.user, place.version, place.previous_hash, (entry,)
+    )
+    listed = first._replace(superseded=place.superseded)
     return DeviceRecord(
         stage=Stage.KEYS_MADE,
         address=address,
         account_private=fresh.account.private_bytes(),
         signing_private=fresh.signing.private_bytes(),
         identity_private=fresh.identity.private_bytes(),
-        device_list=sign_device_list(
-            fresh.account, invitation.user, place.version, place.previous_hash, (entry,)
-        ),
+        device_list=signed_by(fresh.account, listed) if place.superseded else first,
         credential=fresh.credential,
         stream_id=fresh.stream_id,
         invitation=invitation,
@@ -158,6 +179,16 @@ def load_device(record: DeviceRecord) -> OwnDevice:
         ),
         mark=list_mark(record.device_list),
     )
+
+
+def with_list(record: DeviceRecord, device_list: DeviceList) -> DeviceRecord:
+    """Return the record under a newer list of its user; a waiting account key may come in force."""
+    following = record.next_account_private
+    if following is not None:
+        public = bytes(Ed25519KeyPair.from_private_bytes(following).public)
+        if public == bytes(device_list.account_key):
+            record = record._replace(account_private=following, next_account_private=None)
+    return record._replace(device_list=device_list)
 
 
 def encode_device(record: DeviceRecord) -> bytes:

@@ -27,6 +27,12 @@ class DeviceListError(ProtocolError):
     code = "device_list_refused"
 
 
+class EquivocationError(DeviceListError):
+    """Two device lists of one version were shown for a user; nothing is sent to that user."""
+
+    code = "equivocation"
+
+
 class UnknownDeviceError(ProtocolError):
     """The sending device is not in its user's verified list."""
 

@@ -92,6 +92,37 @@ class IdentityChanged(NamedTuple):
     held: bool = False
 
 
+class DeviceListChanged(NamedTuple):
+    """A user's devices are others now; the user may be one's own."""
+
+    user: UserName
+    version: int
+    added: tuple[DeviceAddress, ...]
+    removed: tuple[DeviceAddress, ...]
+
+
+class Equivocation(NamedTuple):
+    """Two device lists of one version were shown for a user: nothing is sent until you decide.
+
+    ``Messenger.accept`` goes on with the list that this device knows.
+    """
+
+    user: UserName
+
+
+class SentElsewhere(NamedTuple):
+    """Another device of one's own has sent a message; it stands in the history."""
+
+    message_id: MessageId
+    conversation: UserName
+    device: DeviceAddress
+
+    @property
+    def id(self) -> str:
+        """The message's id as ``Sent.id`` and ``message.id`` have it."""
+        return self.message_id.hex()
+
+
 class RecipientInactive(NamedTuple):
     """A recipient's prekeys are too old to use; the message waits and is tried daily."""
 
@@ -163,6 +194,9 @@ Event = (
     | SetAside
     | ContactRequest
     | IdentityChanged
+    | DeviceListChanged
+    | Equivocation
+    | SentElsewhere
     | RecipientInactive
     | CloneSuspected
     | SessionRenewed

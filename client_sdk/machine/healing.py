@@ -35,7 +35,7 @@ from client_sdk.machine.errors import (
     ReplayedHandshakeError,
     UnknownDeviceError,
 )
-from client_sdk.machine.opening import Arrived
+from client_sdk.machine.received import Arrived
 from client_sdk.machine.sending import (
     NO_STREAM,
     FreshEnvelope,

@@ -10,10 +10,11 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from client_sdk.core.session_record import SessionRecord, archive_current
+from client_sdk.core.session_record import archive_current
 from client_sdk.core.signatures import verify_device_list, verify_endorsements
 from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, Peer, StateChange
-from client_sdk.machine.errors import DeviceListError, NotComparedError
+from client_sdk.machine.devices import left_with, put_aside
+from client_sdk.machine.errors import NotComparedError
 from client_sdk.machine.events import Event, Failed, IdentityChanged
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.wire.bundle import DEVICE_LIST, DeviceEntry, DeviceList
@@ -21,10 +22,6 @@ from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import DeviceListReply
 from client_sdk.wire.encoded_keys import AccountKey
 from client_sdk.wire.ids import DeviceAddress, MessageId, UserName, device_address
-
-MAX_SUPERSEDED_KEYS: Final = 1000
-"""Account keys of one user that were replaced and are remembered, 33 KB: with more of them no
-further change is taken, for one that is forgotten could come back."""
 
 IDENTITY_CHANGED: Final = "identity_changed"
 """Why a message that was encrypted for devices under the earlier key is not sent again."""
@@ -103,44 +100,17 @@ def plan_other_identity(
     offered = reply.device_list
     verify_device_list(offered)
     verify_endorsements(offered)
-    superseded = state.peer.superseded
-    if offered.account_key in superseded or len(superseded) >= MAX_SUPERSEDED_KEYS:
-        raise DeviceListError(
-            f"the directory gives an account key of {state.user} that was replaced before; it was "
-            "refused"
-        )
+    put_aside(state, offered)
     if state.peer.verified:
         return _hold(state, offered, own_user, under_way)
-    told = state.peer._replace(relation=reply.relation, role=reply.role, name=reply.name)
-    accepted = _accept(replace(state, peer=told), offered, now, verified=False)
-    staying = _staying(state.device_list, offered)
+    told = state.peer._replace(
+        relation=reply.relation, role=reply.role, name=reply.name, absent=bytes(reply.absent)
+    )
+    accepted, gone = _accept(replace(state, peer=told), offered, now, verified=False)
+    staying = frozenset(state.devices) - frozenset(gone)
     given_up, failed = _give_up(state.user, own_user, under_way, staying)
-    changes = replace(given_up, based_on=based_on(state), peers=(accepted.peer,))
+    changes = replace(given_up, based_on=based_on(state), peers=(accepted.peer,), devices_gone=gone)
     return IdentityStep(accepted, changes, (IdentityChanged(state.user), *failed))
-
-
-def plan_replaced(
-    before: PeerState, after: PeerState, changes: Changes, own_user: UserName, under_way: UnderWay
-) -> IdentityStep:
-    """Add to an adopted list of the same account what it means where no earlier device is left.
-
-    The user is back on another device: what has no receipt is encrypted again for it, numbered
-    from 1, and the sessions with the lost devices are deleted.
-
-    Args:
-        before: The state that the list was adopted on.
-        after: The state with the adopted list.
-        changes: Of the adoption.
-        own_user: This device's user.
-        under_way: What the lost devices have not receipted.
-    """
-    if not before.devices or not after.devices or set(before.devices) & set(after.devices):
-        return IdentityStep(after, changes, ())
-    fresh = _with_new_devices(after)
-    again = tuple(StateChange(one, own_user, MessageState.QUEUED) for one in under_way.messages)
-    gone = tuple(one.envelope_id for one in under_way.envelopes)
-    changes = replace(changes, peers=(fresh.peer,), states=again, envelopes_gone=gone)
-    return IdentityStep(fresh, changes, ())
 
 
 def plan_trust(state: PeerState, now: int) -> IdentityStep:
@@ -148,7 +118,7 @@ def plan_trust(state: PeerState, now: int) -> IdentityStep:
     offered = _offered(state.peer)
     if offered is None:
         return IdentityStep(state, Changes(), ())
-    return _accepted(state, _accept(state, offered, now, verified=False))
+    return _accepted(state, *_accept(state, offered, now, verified=False))
 
 
 def plan_verify(state: PeerState, now: int) -> IdentityStep:
@@ -165,7 +135,7 @@ def plan_verify(state: PeerState, now: int) -> IdentityStep:
         )
     offered = _offered(state.peer)
     if offered is not None:
-        return _accepted(state, _accept(state, offered, now, verified=True))
+        return _accepted(state, *_accept(state, offered, now, verified=True))
     return _accepted(state, replace(state, peer=state.peer._replace(verified=True)))
 
 
@@ -205,24 +175,22 @@ def _give_up(
     return changes, tuple(Failed(one, user, IDENTITY_CHANGED) for one in failed)
 
 
-def _accept(state: PeerState, offered: DeviceList, now: int, *, verified: bool) -> PeerState:
-    earlier = () if state.peer.account_key is None else (state.peer.account_key,)
+def _accept(
+    state: PeerState, offered: DeviceList, now: int, *, verified: bool
+) -> tuple[PeerState, tuple[DeviceAddress, ...]]:
+    """Return the state under another account key, and the devices that have left with the old."""
     peer = state.peer._replace(
         account_key=offered.account_key,
         device_list=encode(offered),
         verified=verified,
         offered_list=None,
-        superseded=(*state.peer.superseded, *earlier),
+        superseded=put_aside(state, offered),
     )
     staying = _staying(state.device_list, offered)
-    accepted = replace(state, peer=peer, device_list=offered)
-    if not staying:
-        return _with_new_devices(accepted)
-    sessions = {
-        device: archive_current(record, now) if device in staying else SessionRecord()
-        for device, record in state.sessions.items()
-    }
-    return replace(accepted, sessions=sessions)
+    listed = replace(state, peer=peer, device_list=offered)
+    accepted, gone = left_with(listed, state.devices, staying)
+    sessions = {one: archive_current(record, now) for one, record in accepted.sessions.items()}
+    return replace(accepted, sessions=sessions), gone
 
 
 def _staying(known: DeviceList | None, offered: DeviceList) -> frozenset[DeviceAddress]:
@@ -239,14 +207,11 @@ def _device_keys(entry: DeviceEntry) -> tuple[int, bytes, bytes]:
     return entry.number, entry.signing_key, entry.identity_key
 
 
-def _with_new_devices(state: PeerState) -> PeerState:
-    # They have seen nothing of one's stream: with the next number they would wait for a gap.
-    peer = state.peer._replace(next_sequence=1)
-    return replace(state, peer=peer, sessions=dict.fromkeys(state.sessions, SessionRecord()))
-
-
-def _accepted(before: PeerState, after: PeerState) -> IdentityStep:
-    return IdentityStep(after, Changes(based_on=based_on(before), peers=(after.peer,)), ())
+def _accepted(
+    before: PeerState, after: PeerState, gone: tuple[DeviceAddress, ...] = ()
+) -> IdentityStep:
+    changes = Changes(based_on=based_on(before), peers=(after.peer,), devices_gone=gone)
+    return IdentityStep(after, changes, ())
 
 
 def _offered(peer: Peer) -> DeviceList | None:

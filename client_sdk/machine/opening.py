@@ -1,15 +1,13 @@
 """From an envelope to its content: authenticated and opened, or nothing has changed."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from dataclasses import replace
+from typing import Final
 
 from client_sdk.core.errors import UnknownSessionError
 from client_sdk.core.headers import decoded_header
-from client_sdk.core.pqxdh import ResponderPrekeys
 from client_sdk.core.session import (
     Session,
-    accept_session,
     decrypt,
     handshake_of,
     session_tag_of,
@@ -22,10 +20,11 @@ from client_sdk.core.session_record import (
     promote,
     update,
 )
+from client_sdk.machine.accepting import begun_session
 from client_sdk.machine.changes import AcceptedHandshake, Changes, PrekeyKind
 from client_sdk.machine.device import OwnDevice
-from client_sdk.machine.errors import UnknownDeviceError
-from client_sdk.machine.state import PeerState, remote_device
+from client_sdk.machine.received import Arrived, HandshakeInput, Opened
+from client_sdk.machine.state import PeerState
 from client_sdk.machine.streams import newest_sequence
 from client_sdk.wire.content import CONTENT, Content, ContentKind, unpad
 from client_sdk.wire.envelope import ENVELOPE, Envelope, HandshakeHeader, PrekeyHeader
@@ -35,33 +34,6 @@ from client_sdk.wire.topics import InboxTopic
 
 POSITION_BYTES: Final = 8
 """Names one place in one chain: two alike by chance cost one false suspicion in 2^64."""
-
-
-class Arrived(NamedTuple):
-    """An envelope from one's own inbox; nothing of it is authenticated yet."""
-
-    topic: InboxTopic
-    envelope: Envelope
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakeInput:
-    """What accepting a new session takes from the store."""
-
-    header: PrekeyHeader
-    prekeys: ResponderPrekeys = field(repr=False)
-    spent: tuple[tuple[PrekeyKind, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An envelope that was authenticated and opened; not decided yet."""
-
-    arrived: Arrived
-    content: Content
-    changes: Changes
-    """Prekeys spent and the handshake's digest, where a session began with it."""
 
 
 def parse_arrived(topic: InboxTopic, payload: bytes) -> Arrived:
@@ -139,10 +111,7 @@ def open_envelope(
         content = _content(padded)
         moved = update(record, session)
         return _with_record(state, sender, moved), Opened(arrived, content, Changes())
-    remote = remote_device(state, sender)
-    if remote is None:
-        raise UnknownDeviceError("the sending device is not in its user's device list")
-    begun = accept_session(own.local, remote, handshake.prekeys, handshake.header)
+    begun = begun_session(own, state, sender, handshake)
     session, padded = decrypt(begun, arrived.topic.envelope_id, arrived.envelope)
     content = _content(padded)
     moved = (

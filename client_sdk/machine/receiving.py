@@ -5,7 +5,6 @@ from typing import Final
 
 from client_sdk.machine.changes import (
     Changes,
-    Message,
     MessageState,
     OpenedEnvelope,
     ReceiptDue,
@@ -14,11 +13,19 @@ from client_sdk.machine.changes import (
     StateChange,
     StreamPosition,
 )
-from client_sdk.machine.events import ContactRequest, Delivered, Event, Read, SessionRenewed
-from client_sdk.machine.opening import Opened, position_of
+from client_sdk.machine.events import (
+    ContactRequest,
+    Delivered,
+    Event,
+    Read,
+    SentElsewhere,
+    SessionRenewed,
+)
+from client_sdk.machine.opening import position_of
+from client_sdk.machine.received import Opened, message_from
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.machine.streams import Release, arrive, give_up, make_room
-from client_sdk.wire.content import RECEIPT_BODY, ContentKind, decode_message_body
+from client_sdk.wire.content import RECEIPT_BODY, ContentKind
 from client_sdk.wire.errors import MalformedError
 from client_sdk.wire.healing import RESEND_REQUEST, RESENT
 from client_sdk.wire.ids import MessageId
@@ -47,7 +54,10 @@ def plan_receive(
         ProtocolError: The content is not what its kind says; nothing may be committed.
     """
     kind = opened.content.kind
-    if kind == ContentKind.MESSAGE:
+    if kind in {ContentKind.MESSAGE, ContentKind.SENT_COPY}:
+        # One's own devices send copies, and nobody else does: a conversation is never believed.
+        if (kind == ContentKind.SENT_COPY) is not state.is_own:
+            raise MalformedError("a message of a kind that its sender does not send")
         return _receive_message(state, opened, now, known=known)
     if kind in {ContentKind.DELIVERED, ContentKind.READ}:
         return _receive_receipt(state, opened, now)
@@ -82,8 +92,9 @@ def _receive_message(
     state: PeerState, opened: Opened, now: int, *, known: bool
 ) -> tuple[PeerState, Changes, tuple[Event, ...]]:
     content, sender = opened.content, opened.arrived.topic.sender
-    body = decode_message_body(content.body)
-    if not MIN_SEQUENCE <= content.sequence <= MAX_SEQUENCE:
+    message = message_from(state, opened, now)
+    start = max(content.stream_start, MIN_SEQUENCE)
+    if not start <= content.sequence <= MAX_SEQUENCE:
         raise MalformedError("a message stands in no stream")
     receipts = (
         (ReceiptDue(state.user, content.message_id, read=False, due_since=now),)
@@ -100,33 +111,18 @@ def _receive_message(
         return state, common, ()
     known_stream = state.streams.get((sender, content.stream_id))
     gone, earlier = ((), ()) if known_stream else make_room(state.streams, sender, now)
-    position = known_stream or StreamPosition(sender, content.stream_id)
+    position = known_stream or StreamPosition(sender, content.stream_id, start)
     placed, release = arrive(position, content.sequence, content.message_id, now)
     moved = placed._replace(used_at=now)
     own_release = content.message_id in release.message_ids
-    message = Message(
-        message_id=content.message_id,
-        conversation=state.user,
-        sender=state.user,
-        sender_device=sender,
-        outgoing=False,
-        state=MessageState.HELD,
-        sent_at=content.sent_at,
-        text=body.text,
-        data=body.data,
-        content_type=body.content_type,
-        reply_to=body.reply_to,
-        expires_at=body.expires_at,
-        stream_id=content.stream_id,
-        sequence=content.sequence,
-        received_at=now,
-    )
-    expired = body.expires_at is not None and body.expires_at <= now
+    expired = message.expires_at is not None and message.expires_at <= now
     states = (
         *(change for one in earlier for change in _released(state, one, None)),
         *_released(state, release, content.message_id if own_release and expired else None),
     )
     events: tuple[Event, ...] = tuple(one.gap for one in (*earlier, release) if one.gap)
+    if state.is_own:
+        events = (*events, SentElsewhere(message.message_id, message.conversation, sender))
     if not state.trusted and not state.streams:  # the first message of a stranger
         events = (*events, ContactRequest(state.user))
     changes = replace(common, messages=(message,), streams=(*gone, moved), states=states)
@@ -145,6 +141,8 @@ def _receive_receipt(
         opened=(_opened_row(opened, None, now),),
         receipted=tuple(Receipted(one, sender, state.user, read, now) for one in ids),
     )
+    if state.is_own:  # one's own other devices confirm copies: nobody was reached by that
+        return state, changes, ()
     kind = Read if read else Delivered
     return state, changes, tuple(kind(one, sender) for one in ids)
 
@@ -185,6 +183,8 @@ def _released(
     state: PeerState, release: Release, expired: MessageId | None
 ) -> tuple[StateChange, ...]:
     handed_over = MessageState.READY if state.trusted else MessageState.REQUEST
+    if state.is_own:
+        handed_over = MessageState.COPIED
     return tuple(
         StateChange(
             one,

@@ -34,7 +34,7 @@ def plan_fresh_start(state: PeerState, now: int) -> tuple[PeerState, Changes]:
     """
     sessions = {device: archive_current(one, now) for device, one in state.sessions.items()}
     peer = state.peer._replace(next_sequence=1)
-    changed = replace(state, peer=peer, sessions=sessions)
+    changed = replace(state, peer=peer, sessions=sessions, starts={})
     return changed, Changes(based_on=based_on(state), peers=(peer,))
 
 

@@ -16,6 +16,7 @@ from client_sdk.core.session_record import SessionRecord, promote, update
 from client_sdk.core.signatures import verify_bundle
 from client_sdk.machine.changes import (
     Changes,
+    Late,
     Message,
     OutboxEnvelope,
     Planned,
@@ -66,6 +67,12 @@ class FreshReceipt:
     envelopes: FreshEnvelopes
 
 
+def writable(state: PeerState) -> tuple[DeviceAddress, ...]:
+    """Return the active devices that the next message can be encrypted for at once."""
+    unusable = set(without_session(state)) | state.late
+    return tuple(one for one in state.devices if one not in unusable)
+
+
 def without_session(state: PeerState) -> tuple[DeviceAddress, ...]:
     """Return the active devices that cannot be written to before a bundle is fetched.
 
@@ -106,39 +113,49 @@ def start_session(
 def plan_message(
     own: OwnDevice, state: PeerState, message: Message, fresh: FreshEnvelopes, now: int
 ) -> tuple[PeerState, Changes]:
-    """Give a queued message its place in the stream and encrypt it for every active device.
+    """Give a queued message its place in the stream and encrypt it for the devices in ``fresh``.
+
+    The recipient's other devices, and one's own, get it later.
 
     The changed sessions are in the returned state; the caller adds their rows once for all
     messages of one step.
 
     Raises:
-        NoSessionError: A device has no session; nothing changed.
+        NoSessionError: ``fresh`` names no device, or one without session; nothing changed.
     """
     sequence = state.peer.next_sequence
     stream_id = own.record.stream_id
     content = message_content(own, state, message._replace(stream_id=stream_id, sequence=sequence))
-    sealed, envelopes = _seal(state, content, fresh, message.message_id, now)
+    sealed, envelopes = seal(state, content, fresh, message.message_id, now)
+    behind = tuple(one for one in state.devices if one not in fresh)
+    late = [Late(message.message_id, one, state.user) for one in behind]
+    late += [Late(message.message_id, one, own.user) for one in own.others]
     moved = replace(sealed, peer=sealed.peer._replace(next_sequence=sequence + 1))
     return moved, Changes(
         based_on=based_on(state),
         planned=(Planned(message.message_id, stream_id, sequence),),
         envelopes=envelopes,
+        late=tuple(late),
+    )
+
+
+def message_body(message: Message) -> MessageBody:
+    """Return what of a stored message is sent."""
+    return MessageBody(
+        message.text, message.data, message.content_type, message.reply_to, message.expires_at
     )
 
 
 def message_content(own: OwnDevice, state: PeerState, message: Message) -> Content:
     """Return what is sealed of a message that has its place in a stream."""
-    body = MessageBody(
-        message.text, message.data, message.content_type, message.reply_to, message.expires_at
-    )
     return Content(
         message_id=message.message_id,
         stream_id=NO_STREAM if message.stream_id is None else message.stream_id,
         sequence=message.sequence,
-        last_seen=_last_seen(state),
+        last_seen=last_seen(state),
         sent_at=message.sent_at,
         kind=ContentKind.MESSAGE,
-        body=encode_message_body(body),
+        body=encode_message_body(message_body(message)),
         sender_list=own.mark,
         recipient_list=recipient_mark(state),
     )
@@ -175,31 +192,43 @@ def plan_receipts(
         sender_list=own.mark,
         recipient_list=recipient_mark(state),
     )
-    sealed, envelopes = _seal(state, content, fresh.envelopes, None, now)
+    sealed, envelopes = seal(state, content, fresh.envelopes, None, now)
     return sealed, Changes(based_on=based_on(state), envelopes=envelopes, receipts_sent=chosen)
 
 
-def _seal(
+def seal(
     state: PeerState,
     content: Content,
     fresh: FreshEnvelopes,
     message_id: MessageId | None,
     now: int,
 ) -> tuple[PeerState, tuple[OutboxEnvelope, ...]]:
-    padded = pad(encode(content))
-    sessions = dict(state.sessions)
+    """Encrypt one content for every device in ``fresh``, each with the start of its stream.
+
+    Raises:
+        NoSessionError: There is no such device, or one of them has no session; nothing changed.
+    """
+    if not fresh:
+        raise NoSessionError("no device of the recipient has a session yet")
+    sessions, starts = dict(state.sessions), dict(state.starts)
+    padded: dict[int, bytes] = {}
     envelopes: list[OutboxEnvelope] = []
-    for device in state.devices:
+    for device, one in fresh.items():
         record = sessions.get(device)
-        if record is None or record.current is None or device not in fresh:
+        if record is None or record.current is None:
             raise NoSessionError("a device of the recipient has no session yet")
-        one = fresh[device]
-        session, payload = encrypt(record.current, one.envelope_id, padded, one.keys)
+        start = 0
+        if content.sequence:  # receipts stand in no stream
+            first = starts.get(device) or content.sequence
+            start = starts[device] = min(first, content.sequence)
+        if start not in padded:
+            padded[start] = pad(encode(content._replace(stream_start=start)))
+        session, payload = encrypt(record.current, one.envelope_id, padded[start], one.keys)
         sessions[device] = update(record, session)
         envelopes.append(
             outbox_envelope(state, device, (one.envelope_id, payload), message_id, now)
         )
-    return replace(state, sessions=sessions), tuple(envelopes)
+    return replace(state, sessions=sessions, starts=starts), tuple(envelopes)
 
 
 def outbox_envelope(
@@ -230,7 +259,8 @@ def _usable(session: Session | None) -> bool:
     return chain is None or chain.next_number < RENEW_AFTER
 
 
-def _last_seen(state: PeerState) -> tuple[SeenStream, ...]:
+def last_seen(state: PeerState) -> tuple[SeenStream, ...]:
+    """Return the newest number that was seen of each stream of a user."""
     seen = (
         SeenStream(one.device, one.stream_id, one.next_sequence - 1)
         for one in state.streams.values()

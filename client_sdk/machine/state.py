@@ -9,7 +9,7 @@ from client_sdk.core.state_format import serialize_record
 from client_sdk.machine.changes import Changes, Peer, SessionRow, StreamPosition, UserRevision
 from client_sdk.wire.bundle import DEVICE_LIST, DeviceList, addresses, device_entry
 from client_sdk.wire.directory import Relation
-from client_sdk.wire.ids import DeviceAddress, StreamId, UserName, split_address
+from client_sdk.wire.ids import DeviceAddress, StreamId, UserName, split_address, user_of
 
 StreamKey = tuple[DeviceAddress, StreamId]
 
@@ -23,6 +23,12 @@ class PeerState:
     device_list: DeviceList | None
     sessions: Mapping[DeviceAddress, SessionRecord] = field(repr=False)
     streams: Mapping[StreamKey, StreamPosition]
+    local: DeviceAddress | None = None
+    """This device; where it is one of this user's, the state is of one's own other devices."""
+    starts: Mapping[DeviceAddress, int] = field(default_factory=dict)
+    """The first number of this device's stream that each device was sent."""
+    late: frozenset[DeviceAddress] = frozenset()
+    """Devices that still wait for earlier messages: later ones go behind those."""
 
     @property
     def user(self) -> UserName:
@@ -36,8 +42,20 @@ class PeerState:
 
     @property
     def devices(self) -> tuple[DeviceAddress, ...]:
-        """The active devices of the verified list; none where no list is known."""
-        return () if self.device_list is None else addresses(self.device_list)
+        """The active devices of the verified list but this one; none where no list is known."""
+        listed = () if self.device_list is None else addresses(self.device_list)
+        return tuple(one for one in listed if one != self.local) if self.is_own else listed
+
+    @property
+    def awaited(self) -> tuple[DeviceAddress, ...]:
+        """The devices that are waited for: neither suspended nor silent for 30 days."""
+        absent = set(self.peer.absent)
+        return tuple(one for one in self.devices if split_address(one)[1] not in absent)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this is the user whose device this is."""
+        return self.local is not None and user_of(self.local) == self.user
 
 
 def parse_device_list(peer: Peer) -> DeviceList | None:
@@ -53,8 +71,14 @@ def based_on(state: PeerState) -> tuple[UserRevision, ...]:
 def session_rows(state: PeerState, devices: tuple[DeviceAddress, ...]) -> tuple[SessionRow, ...]:
     """Return the rows of the sessions with ``devices``, to write."""
     return tuple(
-        SessionRow(device, state.user, serialize_record(state.sessions[device]))
+        SessionRow(
+            device,
+            state.user,
+            serialize_record(state.sessions[device]),
+            state.starts.get(device, 0),
+        )
         for device in devices
+        if device in state.sessions
     )
 
 
@@ -77,13 +101,7 @@ def remote_device(state: PeerState, device: DeviceAddress) -> RemoteDevice | Non
 def written(state: PeerState, changes: Changes) -> PeerState:
     """Return ``state`` as it stands after ``changes`` were committed."""
     moved = any(entry.user == state.user for entry in changes.based_on)
-    return PeerState(
-        state.revision + 1 if moved else state.revision,
-        state.peer,
-        state.device_list,
-        state.sessions,
-        state.streams,
-    )
+    return replace(state, revision=state.revision + 1) if moved else state
 
 
 def expired(state: PeerState, now: int) -> PeerState:

@@ -16,6 +16,7 @@ from client_sdk.machine.changes import (
     StreamPosition,
 )
 from client_sdk.machine.identity import Identity, UnderWay
+from client_sdk.machine.late import LateMessage
 from client_sdk.stores.healing_port import HealingStore
 from client_sdk.wire.directory import Contact, Relation
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
@@ -29,6 +30,8 @@ class Snapshot(NamedTuple):
     peer: Peer
     sessions: tuple[SessionRow, ...]
     streams: tuple[StreamPosition, ...]
+    late: frozenset[DeviceAddress] = frozenset()
+    """Devices that are still to get earlier messages."""
 
 
 class Backlog(NamedTuple):
@@ -108,6 +111,28 @@ class ClientStore(HealingStore, Protocol):
 
     async def queued(self, user: UserName, limit: int) -> list[Message]:
         """Return up to ``limit`` queued messages to one user in the order of sending."""
+        ...
+
+    async def users_with_late(self) -> list[UserName]:
+        """Return the users of whom a device is still to get a message."""
+        ...
+
+    async def late(self, device: DeviceAddress, limit: int) -> list[LateMessage]:
+        """Return up to ``limit`` messages that a device is still to get, in their order."""
+        ...
+
+    async def envelopes_for(self, device: DeviceAddress) -> list[EnvelopeId]:
+        """Return the ids of all envelopes for one recipient device."""
+        ...
+
+    async def senders_of(
+        self, user: UserName, ids: Sequence[MessageId]
+    ) -> dict[MessageId, DeviceAddress]:
+        """Return which device of a user has sent each of these messages."""
+        ...
+
+    async def outlived(self, before: int, limit: int) -> list[OutboxEnvelope]:
+        """Return up to ``limit`` unreceipted envelopes made before a time, oldest first."""
         ...
 
     async def backlog(self, recipient: DeviceAddress) -> Backlog:

@@ -18,6 +18,7 @@ from client_sdk.machine.changes import (
 from client_sdk.stores import rows
 from client_sdk.stores.healing_rows import HealingQueries
 from client_sdk.stores.identity_queries import IdentityQueries
+from client_sdk.stores.late_queries import LateQueries
 from client_sdk.stores.ports import (
     Backlog,
     Counts,
@@ -35,7 +36,7 @@ Result = TypeVar("Result")
 Row = rows.Row
 
 
-class StoreQueries(HealingQueries, IdentityQueries):
+class StoreQueries(HealingQueries, LateQueries, IdentityQueries):
     """All of ``ClientStore`` in SQL; what the file is and who may read it is decided elsewhere."""
 
     async def commit(self, changes: Changes, *, relaxed: bool = False) -> None:
@@ -270,6 +271,11 @@ class StoreQueries(HealingQueries, IdentityQueries):
     async def prune(self, opened_before: int) -> None:
         """Forget what is kept only for a time."""
         await self._execute("DELETE FROM opened WHERE opened_at < ?", (opened_before,))
+        await self._execute(
+            "DELETE FROM late WHERE message_id IN"
+            " (SELECT message_id FROM messages WHERE outgoing AND sent_at < ?)",
+            (opened_before,),
+        )
 
     async def version(self) -> int:
         """Return a number that changes whenever another connection has committed."""
@@ -328,7 +334,10 @@ def _snapshot(database: Database, user: UserName) -> Snapshot:
             (user,),
         ).fetchone()
         sessions = database.execute(
-            "SELECT device, user, record FROM sessions WHERE user = ?", (user,)
+            "SELECT device, user, record, start FROM sessions WHERE user = ?", (user,)
+        ).fetchall()
+        late = database.execute(
+            "SELECT DISTINCT device FROM late WHERE user = ?", (user,)
         ).fetchall()
         streams = database.execute(
             "SELECT device, stream_id, next_sequence, gap_since, held, used_at FROM streams"
@@ -343,6 +352,7 @@ def _snapshot(database: Database, user: UserName) -> Snapshot:
         Peer(user) if peer is None else rows.peer_of(peer[1:]),
         tuple(SessionRow(*row) for row in sessions),
         tuple(rows.stream_of(row) for row in streams),
+        frozenset(row[0] for row in late),
     )
 
 

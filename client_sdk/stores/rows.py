@@ -15,7 +15,7 @@ from client_sdk.machine.changes import (
     StreamPosition,
     UserRevision,
 )
-from client_sdk.stores import healing_rows
+from client_sdk.stores import healing_rows, late_rows
 from client_sdk.stores.errors import StaleSnapshotError, StoreCorruptError
 from client_sdk.stores.worker import Database
 from client_sdk.wire.codec import Codec, encode
@@ -34,7 +34,7 @@ OUTBOX_COLUMNS: Final = (
 )
 PEER_COLUMNS: Final = (
     "user, account_key, device_list, relation, role, name, accepted, blocked, next_sequence,"
-    " verified, offered_list, shown_key, superseded"
+    " verified, offered_list, shown_key, superseded, equivocation, absent"
 )
 NEXT_HANDOVER: Final = (
     "(SELECT COALESCE(MAX(handover), 0) + 1 FROM messages WHERE handover IS NOT NULL)"
@@ -61,7 +61,9 @@ def peer_of(row: Row) -> Peer:
     relation = None if row[3] is None else Relation(row[3])
     flags = (bool(row[6]), bool(row[7]))
     identity = (bool(row[9]), *row[10:12], _keys_of(row[12]))
-    return Peer._make((*row[:3], relation, *row[4:6], *flags, row[8], *identity))
+    return Peer._make(
+        (*row[:3], relation, *row[4:6], *flags, row[8], *identity, bool(row[13]), row[14])
+    )
 
 
 def _keys_of(joined: bytes) -> tuple[AccountKey, ...]:
@@ -106,6 +108,7 @@ def apply(database: Database, changes: Changes) -> None:
     _write_peers(database, changes)
     _write_messages(database, changes)
     _write_outbox(database, changes)
+    late_rows.write(database, changes)
     _write_prekeys(database, changes)
     healing_rows.apply(database, changes)
 
@@ -135,10 +138,10 @@ def _write_peers(database: Database, changes: Changes) -> None:
         database,
         "UPDATE peers SET account_key = ?, device_list = ?, relation = ?, role = ?, name = ?,"
         " accepted = ?, blocked = ?, next_sequence = ?, verified = ?, offered_list = ?,"
-        " shown_key = ?, superseded = ? WHERE user = ?",
-        [(*peer[1:12], b"".join(peer.superseded), peer.user) for peer in changes.peers],
+        " shown_key = ?, superseded = ?, equivocation = ?, absent = ? WHERE user = ?",
+        [(*peer[1:12], b"".join(peer.superseded), *peer[13:], peer.user) for peer in changes.peers],
     )
-    _write_all(database, "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", changes.sessions)
+    _write_all(database, "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?)", changes.sessions)
     streams = {(one.device, one.stream_id): one for one in changes.streams}  # the last one stands
     _write_all(
         database,
@@ -195,6 +198,14 @@ def _write_state(database: Database, change: StateChange) -> None:
             (change.message_id, change.sender),
         )
         handover = NEXT_HANDOVER
+    elif change.state is MessageState.COPIED:
+        database.execute(  # the history shows copies in the order of their sending
+            "UPDATE messages SET position = (SELECT MAX(position) + 1 FROM messages)"
+            " WHERE message_id = ? AND sender = ? AND state = 'held'"
+            " AND position < (SELECT MAX(position) FROM messages)",
+            (change.message_id, change.sender),
+        )
+        handover = "handover"
     else:
         handover = "handover"
     database.execute(

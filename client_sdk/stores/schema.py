@@ -93,6 +93,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE handshakes ADD COLUMN signed_prekey_id INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX handshakes_of_prekey ON handshakes (signed_prekey_id);
     """,
+    """
+    ALTER TABLE sessions ADD COLUMN start INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE peers ADD COLUMN equivocation INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE peers ADD COLUMN absent BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE messages ADD COLUMN copy_sequence INTEGER;
+    CREATE INDEX messages_copied ON messages (copy_sequence) WHERE copy_sequence IS NOT NULL;
+    CREATE TABLE late (
+        device TEXT NOT NULL, message_id BLOB NOT NULL, user TEXT NOT NULL,
+        PRIMARY KEY (device, message_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX late_of_user ON late (user, device);
+    """,
 )
 """One script a version: script n takes a store from version n - 1 to n."""
 

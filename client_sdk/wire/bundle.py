@@ -29,7 +29,12 @@ from client_sdk.wire.encoded_keys import (
 )
 from client_sdk.wire.envelope import KeyId, Version
 from client_sdk.wire.ids import DeviceAddress, DeviceNumber, UserName, device_address
-from client_sdk.wire.limits import MAX_DEVICE_NUMBER, MAX_DEVICES, MAX_DIRECTORY_BYTES
+from client_sdk.wire.limits import (
+    MAX_DEVICE_NUMBER,
+    MAX_DEVICES,
+    MAX_DIRECTORY_BYTES,
+    MAX_SUPERSEDED,
+)
 
 HASH_BYTES: Final = 32
 NO_PREVIOUS_LIST: Final = b"\x00" * HASH_BYTES
@@ -46,6 +51,7 @@ DEVICE_LIST_CONTEXT: Final = "RatchetMQ/1 device list"
 ACCOUNT_ENDORSEMENT_CONTEXT: Final = "RatchetMQ/1 account endorsement"
 SIGNED_PREKEY_CONTEXT: Final = "RatchetMQ/1 signed prekey"
 ONE_TIME_KEM_PREKEY_CONTEXT: Final = "RatchetMQ/1 one-time KEM prekey"
+SUCCESSION_CONTEXT: Final = "RatchetMQ/1 account succession"
 LAST_RESORT_KEM_PREKEY_CONTEXT: Final = "RatchetMQ/1 last-resort KEM prekey"
 
 UserField = Annotated[UserName, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")]
@@ -53,7 +59,10 @@ SignatureIn = Annotated[Signature, SignatureField]
 
 
 class DeviceEntry(NamedTuple):
-    """One active device in a list; ``endorsement`` is the device's signature of the account key."""
+    """One active device in a list.
+
+    ``endorsement`` is the device's signature of the account key, or of one that it superseded.
+    """
 
     number: Annotated[DeviceNumber, Field(ge=1, le=MAX_DEVICE_NUMBER)]
     signing_key: Annotated[SigningKey, Ed25519Field]
@@ -63,14 +72,27 @@ class DeviceEntry(NamedTuple):
     endorsement: SignatureIn
 
 
+class Superseded(NamedTuple):
+    """An account key that was put aside, and its signature of the key that came after it."""
+
+    account_key: Annotated[AccountKey, Ed25519Field]
+    signature: SignatureIn
+
+
 class DeviceList(NamedTuple):
-    """A user's active devices, signed by the account key; each version names the one before."""
+    """A user's active devices, signed by the account key; each version names the one before.
+
+    ``next_number`` is the lowest device number that was never used; ``superseded`` has the account
+    keys before this one, oldest first.
+    """
 
     user: UserField
     version: Version
     previous_hash: Annotated[bytes, Field(min_length=HASH_BYTES, max_length=HASH_BYTES)]
     account_key: Annotated[AccountKey, Ed25519Field]
     devices: Annotated[tuple[DeviceEntry, ...], Field(max_length=MAX_DEVICES)]
+    next_number: Annotated[int, Field(ge=1, le=MAX_DEVICE_NUMBER + 1)]
+    superseded: Annotated[tuple[Superseded, ...], Field(max_length=MAX_SUPERSEDED)]
     signature: SignatureIn
 
 
@@ -117,6 +139,11 @@ PREKEY_BUNDLE: Final = Codec(PrekeyBundle, MAX_DIRECTORY_BYTES)
 def device_list_bytes(device_list: DeviceList) -> bytes:
     """Return what the account key signs: every field of the list but the signature."""
     return encode((DEVICE_LIST_CONTEXT, ED25519_TYPE, *device_list[:-1]))
+
+
+def succession_bytes(user: UserName, successor: AccountKey) -> bytes:
+    """Return what an account key signs to name the one that takes its place."""
+    return encode((SUCCESSION_CONTEXT, ED25519_TYPE, user, successor))
 
 
 def endorsement_bytes(address: DeviceAddress, account_key: AccountKey) -> bytes:

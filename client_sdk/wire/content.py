@@ -34,6 +34,8 @@ class ContentKind(IntEnum):
     MESSAGE = 1
     DELIVERED = 2
     READ = 3
+    SENT_COPY = 4
+    """A message that another device of the same user sent: the body names its conversation."""
     RESEND_REQUEST = 8
     """Names envelopes that did not open; see ``wire.healing``."""
     RESENT = 9
@@ -79,6 +81,8 @@ class Content(NamedTuple):
     body: Annotated[bytes, Field(max_length=MAX_PADDED_CONTENT_BYTES)]
     sender_list: ListMark
     recipient_list: ListMark
+    stream_start: Counter = 0
+    """The first number of the stream that this recipient device was sent; 0 is from the start."""
 
     def __repr__(self) -> str:
         """Name the kind and the size; never what was written."""
@@ -99,6 +103,18 @@ class MessageBody(NamedTuple):
         return f"MessageBody({'text' if self.text is not None else 'data'})"
 
 
+class CopyBody(NamedTuple):
+    """The body of an own-device copy: to whom the message went, its number there, and itself."""
+
+    conversation: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")]
+    sequence: Counter
+    message: MessageBody
+
+    def __repr__(self) -> str:
+        """Name nothing of it."""
+        return "CopyBody(...)"
+
+
 class ReceiptBody(NamedTuple):
     """The body of a receipt: which messages it is for."""
 
@@ -109,6 +125,7 @@ class ReceiptBody(NamedTuple):
 
 CONTENT: Final = Codec(Content, MAX_PADDED_CONTENT_BYTES)
 MESSAGE_BODY: Final = Codec(MessageBody, MAX_PADDED_CONTENT_BYTES)
+COPY_BODY: Final = Codec(CopyBody, MAX_PADDED_CONTENT_BYTES)
 RECEIPT_BODY: Final = Codec(ReceiptBody, MAX_PADDED_CONTENT_BYTES)
 
 
@@ -141,7 +158,17 @@ def decode_message_body(data: bytes) -> MessageBody:
     Raises:
         ProtocolError: ``data`` is not one, has both or neither of text and data, or is too long.
     """
-    body = MESSAGE_BODY.decode(data)
+    return _checked(MESSAGE_BODY.decode(data))
+
+
+def decode_copy_body(data: bytes) -> CopyBody:
+    """Return the body of an own-device copy; raises as ``decode_message_body`` does."""
+    copy = COPY_BODY.decode(data)
+    _checked(copy.message)
+    return copy
+
+
+def _checked(body: MessageBody) -> MessageBody:
     try:
         encode_message_body(body)
     except MessageTooLongError as error:

@@ -20,7 +20,14 @@ from client_sdk.wire.bundle import (
 )
 from client_sdk.wire.codec import Codec, encode
 from client_sdk.wire.content import AddressField, Counter
-from client_sdk.wire.ids import DeviceAddress, DirectoryId, EventId, InvitationId, RequestId
+from client_sdk.wire.ids import (
+    DeviceAddress,
+    DeviceNumber,
+    DirectoryId,
+    EventId,
+    InvitationId,
+    RequestId,
+)
 from client_sdk.wire.invitation import (
     DirectoryIdField,
     HpkePublicKey,
@@ -29,10 +36,14 @@ from client_sdk.wire.invitation import (
     Secret,
 )
 from client_sdk.wire.limits import (
+    MAX_DEVICE_NUMBER,
+    MAX_DEVICES,
     MAX_DIRECTORY_BYTES,
     MAX_DISPLAY_NAME_CHARACTERS,
+    MAX_EARLIER_LISTS,
     MAX_PREKEY_BATCH,
 )
+from client_sdk.wire.linking import DeviceOffer, Grant
 
 NONCE_BYTES: Final = 16
 CONTACTS_PAGE: Final = 200
@@ -57,6 +68,12 @@ class Action(IntEnum):
     """``FetchBundle`` → ``PrekeyBundle`` (wire.bundle)."""
     CONTACTS = 4
     """``FetchContacts`` → ``ContactsReply``."""
+    OPEN_LINK = 10
+    """``OpenLink`` → ``LinkOpened`` (wire.linking); managers only, like the two below."""
+    FETCH_JOIN = 11
+    """``FetchJoin`` → ``JoinReply``."""
+    UPDATE_DEVICES = 12
+    """``UpdateDevices`` → nothing."""
     REPORT_COUNTERS = 16
     """``StoreCounters`` → ``CountersReply`` (wire.healing)."""
 
@@ -74,6 +91,10 @@ class Status(StrEnum):
     REVOKED = "revoked"
     INVITATION_USED = "invitation_used"
     INVITATION_EXPIRED = "invitation_expired"
+    LINK_WAITING = "link_waiting"
+    """The new device's request is kept; a manager has not approved it yet."""
+    STALE_LIST = "stale_list"
+    """The device list does not follow the newest one; fetch that first."""
     UNAVAILABLE = "unavailable"
     """The directory could not read or write its store; try again."""
 
@@ -98,6 +119,7 @@ NonceField = Annotated[bytes, Field(min_length=NONCE_BYTES, max_length=NONCE_BYT
 RequestIdField = Annotated[RequestId, RandomIdField]
 EventIdField = Annotated[EventId, RandomIdField]
 Body = Annotated[bytes, Field(max_length=MAX_DIRECTORY_BYTES)]
+NumberField = Annotated[DeviceNumber, Field(ge=1, le=MAX_DEVICE_NUMBER)]
 DisplayName = Annotated[str, Field(max_length=MAX_DISPLAY_NAME_CHARACTERS)]
 
 
@@ -145,7 +167,8 @@ class EnrollRequest(NamedTuple):
     password: Secret
     """The invitation's own, which only the directory ever sees: the proof of being invited."""
     nonce: NonceField
-    device_list: DeviceList
+    device_list: DeviceList | DeviceOffer
+    """A new account's first list; a linked device's keys, for a manager to list."""
     credential_hash: Secret
     reply_key: HpkePublicKey
 
@@ -164,6 +187,8 @@ class EnrollReply(NamedTuple):
     address: Annotated[str, Field(max_length=40)]
     role: DisplayName
     name: DisplayName
+    grant: Grant
+    """What the approving device sealed to a linked one; empty for any other."""
     signature: SignatureIn
 
 
@@ -184,18 +209,27 @@ class PrekeyCounts(NamedTuple):
 
 
 class FetchDeviceList(NamedTuple):
-    """Ask for a user's newest device list."""
+    """Ask for a user's newest device list, and for those since a known version."""
 
     user: UserField
+    known_version: Counter = 0
 
 
 class DeviceListReply(NamedTuple):
-    """A user's newest device list and what the policy makes of the two."""
+    """A user's newest device list and what the policy makes of the two.
+
+    ``earlier`` has the lists between the asker's and this one, oldest first; with ``more`` this
+    one is not the newest yet. ``absent`` names listed devices that are suspended, or were not
+    seen for 30 days.
+    """
 
     device_list: DeviceList
     relation: RelationField
     role: DisplayName
     name: DisplayName
+    earlier: Annotated[tuple[DeviceList, ...], Field(max_length=MAX_EARLIER_LISTS)] = ()
+    more: bool = False
+    absent: Annotated[tuple[NumberField, ...], Field(max_length=MAX_DEVICES)] = ()
 
 
 class FetchBundle(NamedTuple):

@@ -6,14 +6,14 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
-from client_sdk.wire.bundle import UserField
+from client_sdk.wire.bundle import Superseded, UserField
 from client_sdk.wire.codec import Codec, encode
 from client_sdk.wire.content import Counter
 from client_sdk.wire.encoded_keys import AccountKey, Ed25519Field, SigningKey
 from client_sdk.wire.envelope import Version
 from client_sdk.wire.errors import InvalidInvitationError, ProtocolError
 from client_sdk.wire.ids import DeviceNumber, DirectoryId, InvitationId
-from client_sdk.wire.limits import MAX_DEVICE_NUMBER, MAX_INVITATION_CHARACTERS
+from client_sdk.wire.limits import MAX_DEVICE_NUMBER, MAX_INVITATION_CHARACTERS, MAX_SUPERSEDED
 
 INVITATION_PREFIX: Final = "rmq1."
 INVITATION_LIFETIME_MS: Final = 72 * 60 * 60 * 1000
@@ -67,6 +67,7 @@ class Standing(NamedTuple):
         account_key: The present one.
         list_version: Of the present device list.
         list_hash: ``device_list_hash`` of it, 32 bytes.
+        superseded: The account keys before the present one, as the list has them.
     """
 
     may_reset: bool
@@ -74,6 +75,7 @@ class Standing(NamedTuple):
     account_key: Annotated[AccountKey, Ed25519Field]
     list_version: Version
     list_hash: Secret
+    superseded: Annotated[tuple[Superseded, ...], Field(max_length=MAX_SUPERSEDED)] = ()
 
 
 class ReturnInvitation(NamedTuple):

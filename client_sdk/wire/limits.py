@@ -25,7 +25,7 @@ MAX_HEADER_BYTES: Final = 8 * KIB
 MAX_DIRECTORY_BYTES: Final = MAX_PACKET_BYTES - KIB
 """One directory request or reply: a packet less its topic."""
 
-MAX_INVITATION_CHARACTERS: Final = 8 * KIB
+MAX_INVITATION_CHARACTERS: Final = 12 * KIB
 """One invitation line; a whole one has about 2,200 characters."""
 
 MAX_CONTENT_TYPE_BYTES: Final = 128
@@ -48,6 +48,12 @@ MAX_DEVICES: Final = 16
 
 MAX_DEVICE_NUMBER: Final = 127
 """Device numbers are never used twice; after the last one the account is full."""
+
+MAX_SUPERSEDED: Final = 32
+"""Account keys that a user may have put aside: one each time that a manager device is removed."""
+
+MAX_EARLIER_LISTS: Final = 16
+"""Earlier device lists in one answer: with the newest one 17 of under 6 KiB, which fit a packet."""
 
 MAX_PREKEY_BATCH: Final = 40
 """One-time prekeys of each kind in one upload: 40 signed ML-KEM-1024 keys fill half a packet."""

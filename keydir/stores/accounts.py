@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 
 from client_sdk.wire.ids import DeviceAddress, UserName
 from keydir.records import Account, Device, ListedUser
-from keydir.stores.schema import DEVICES, INVITATIONS, USERS
+from keydir.stores.schema import DEVICE_LISTS, DEVICES, INVITATIONS, USERS
 
 
 class SqlAccounts:
@@ -33,22 +33,59 @@ class SqlAccounts:
                 device_list=account.device_list,
             )
         )
-        self._add_device(device)
+        self.put_list(account.user, 1, account.device_list)
+        self.add_device(device)
 
-    def replace_devices(self, account: Account, device: Device, now: int) -> None:
+    def replace_devices(self, account: Account, device: Device, version: int, now: int) -> None:
         """Give a user one new device in place of all earlier ones, which are revoked."""
         self.revoke(account.user, None, now)
         self._connection.execute(
             update(USERS)
             .where(USERS.c.user == account.user)
-            .values(
-                role=account.role,
-                name=account.name,
-                device_list=account.device_list,
-                revoked_at=None,
+            .values(role=account.role, name=account.name, revoked_at=None)
+        )
+        if version == 1:  # of another account key: nothing leads there
+            self._connection.execute(
+                delete(DEVICE_LISTS).where(DEVICE_LISTS.c.user == account.user)
+            )
+        self.put_list(account.user, version, account.device_list)
+        self.add_device(device)
+
+    def add_device(self, device: Device) -> None:
+        """Add a device to a user who is there."""
+        self._connection.execute(
+            insert(DEVICES).values(
+                address=device.address,
+                user=device.user,
+                signing_key=device.signing_key,
+                last_counter=device.last_counter,
+                invitation_id=device.invitation_id,
             )
         )
-        self._add_device(device)
+
+    def put_list(self, user: UserName, version: int, device_list: bytes) -> None:
+        """Make a device list the newest of a user; earlier ones are kept."""
+        self._connection.execute(
+            insert(DEVICE_LISTS).values(user=user, version=version, device_list=device_list)
+        )
+        self._connection.execute(
+            update(USERS).where(USERS.c.user == user).values(device_list=device_list)
+        )
+
+    def lists_after(self, user: UserName, version: int, limit: int) -> list[bytes]:
+        """Return up to ``limit`` device lists of a user after a version, oldest first."""
+        rows = self._connection.execute(
+            select(DEVICE_LISTS.c.device_list)
+            .where(DEVICE_LISTS.c.user == user, DEVICE_LISTS.c.version > version)
+            .order_by(DEVICE_LISTS.c.version)
+            .limit(limit)
+        )
+        return [row.device_list for row in rows]
+
+    def devices(self, user: UserName) -> list[Device]:
+        """Return all devices that a user ever had."""
+        rows = self._connection.execute(select(DEVICES).where(DEVICES.c.user == user))
+        return [_device(row) for row in rows]
 
     def device(self, address: DeviceAddress) -> Device | None:
         """Return one device, revoked or not; a device of a revoked user is revoked."""
@@ -126,17 +163,6 @@ class SqlAccounts:
     def note_sweep(self, address: DeviceAddress, now: int) -> None:
         """Record that nothing of a revoked device is left on the broker."""
         self._set(address, swept_at=now)
-
-    def _add_device(self, device: Device) -> None:
-        self._connection.execute(
-            insert(DEVICES).values(
-                address=device.address,
-                user=device.user,
-                signing_key=device.signing_key,
-                last_counter=device.last_counter,
-                invitation_id=device.invitation_id,
-            )
-        )
 
     def _set(self, address: DeviceAddress, **values: int | None) -> None:
         self._connection.execute(

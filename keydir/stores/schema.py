@@ -75,6 +75,26 @@ DEVICES: Final = Table(
     sqlite_with_rowid=False,
 )
 
+DEVICE_LISTS: Final = Table(
+    "device_lists",
+    METADATA,
+    Column("user", String(32), ForeignKey("users.user"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("device_list", LargeBinary, nullable=False),
+)
+"""Every version of every list: whoever was away follows them one by one."""
+
+LINKS: Final = Table(
+    "links",
+    METADATA,
+    Column("invitation_id", String(26), primary_key=True),
+    Column("user", String(32), ForeignKey("users.user"), nullable=False, index=True),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("joined", LargeBinary),
+    Column("address", String(36), nullable=False),
+    Column("granted", LargeBinary, nullable=False),
+)
+
 STANDING_PREKEYS: Final = Table(
     "standing_prekeys",
     METADATA,

@@ -17,6 +17,7 @@ from keydir.errors import DirectoryStoreError
 from keydir.stores.accounts import SqlAccounts
 from keydir.stores.counters import SqlCounters
 from keydir.stores.invitations import SqlAnswers, SqlInvitations, SqlLogins, SqlSettings
+from keydir.stores.links import SqlLinks
 from keydir.stores.migrate import migrate
 from keydir.stores.prekeys import SqlPrekeys
 
@@ -63,6 +64,11 @@ class SqlTransaction:
     def invitations(self) -> SqlInvitations:
         """Invitations."""
         return SqlInvitations(self.connection)
+
+    @cached_property
+    def links(self) -> SqlLinks:
+        """Links of further devices."""
+        return SqlLinks(self.connection)
 
     @cached_property
     def logins(self) -> SqlLogins:

@@ -34,6 +34,7 @@ from client_sdk.stores.ports import (
     Counts,
     Delivery,
     PublishedMark,
+    Snapshot,
     StoredMessage,
 )
 from client_sdk.stores.sqlite import SqliteStore
@@ -107,7 +108,7 @@ def texts(found: list[StoredMessage]) -> list[str | None]:
 
 async def test_a_new_store_is_empty(store: ClientStore) -> None:
     assert await store.device() is None
-    assert await store.snapshot(BOB) == (BOB, 0, Peer(BOB), (), ())
+    assert await store.snapshot(BOB) == Snapshot(BOB, 0, Peer(BOB), (), ())
     assert await store.users_with_queued() == []
     assert await store.backlog(BOB_1) == Backlog(0, 0)
     assert await store.due_envelopes(MAX_COUNTER, 10) == []
@@ -142,7 +143,7 @@ async def test_all_rows_of_a_user_come_back_as_they_were_written(store: ClientSt
             based_on=(UserRevision(BOB, 0),), peers=(peer,), sessions=(session,), streams=(stream,)
         )
     )
-    assert await store.snapshot(BOB) == (BOB, 1, peer, (session,), (stream,))
+    assert await store.snapshot(BOB) == Snapshot(BOB, 1, peer, (session,), (stream,))
     assert (await store.snapshot(CAROL)).revision == 0
     later = stream._replace(next_sequence=MAX_COUNTER, gap_since=None, held=())
     await store.commit(

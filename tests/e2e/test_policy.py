@@ -78,7 +78,8 @@ async def letter_by_hand(sender: User, victim: User, stolen: Stolen, text: str) 
             reply_to=None,
             expires_at=None,
         )
-        _, changes = plan_message(context.own, state, message, fresh_envelopes(state), now_ms())
+        fresh = fresh_envelopes(state, state.devices)
+        _, changes = plan_message(context.own, state, message, fresh, now_ms())
     (envelope,) = changes.envelopes
     topic = topics.inbox(
         envelope.recipient, parse_address(sender.address), EnvelopeId(envelope.envelope_id)

@@ -10,6 +10,7 @@ from client_sdk.wire.bundle import (
     OneTimePrekeyRecord,
     PrekeyBundle,
     SignedPrekeyRecord,
+    addresses,
 )
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import (
@@ -55,6 +56,7 @@ class SmallDirectory:
     refused: set[UserName] = field(default_factory=set)
     unlisted: set[UserName] = field(default_factory=set)
     counters: dict[DeviceAddress, StoreCounters] = field(default_factory=dict)
+    unready: set[DeviceAddress] = field(default_factory=set)
     silent: bool = False
     statuses: list[tuple[Status, bytes]] = field(default_factory=list)
     requests: list[SignedRequest] = field(default_factory=list)
@@ -64,8 +66,11 @@ class SmallDirectory:
         """Take a device list; what is not in it is no device of its user any more."""
         device_list = own.record.device_list
         self.newest[own.user] = device_list
-        for gone in [one for one in self.devices if user_of(one) == own.user]:
-            del self.devices[gone]
+        for known in [one for one in self.devices if user_of(one) == own.user]:
+            if known in addresses(device_list):
+                self.devices[known].device_list = device_list
+            else:
+                del self.devices[known]
         self.devices[own.address] = Published(device_list)
 
     def __call__(self, topic: str, payload: bytes) -> tuple[str, bytes] | None:
@@ -114,7 +119,7 @@ class SmallDirectory:
         address = FETCH_BUNDLE.decode(request.body).address
         if user_of(address) in self.refused or address not in self.devices:
             return Status.NOT_CONTACT, b""
-        if request.action == Action.FETCH_BUNDLE and self.devices[address].signed is None:
+        if address in self.unready or self.devices[address].signed is None:
             return Status.UNAVAILABLE, b""
         return Status.OK, encode(self.bundle(address))
 

@@ -16,6 +16,7 @@ from client_sdk.wire.directory import (
     DIRECTORY_EVENT,
     PREKEY_COUNTS,
     Action,
+    DeviceListReply,
     FetchBundle,
     FetchContacts,
     FetchDeviceList,
@@ -232,7 +233,7 @@ def test_a_device_list_comes_with_relation_role_and_name(directory: DirectoryPar
     doctor = directory.enrolled("dora", "doctor")
     body = encode(FetchDeviceList(UserName("dora")))
     reply = DEVICE_LIST_REPLY.decode(directory.ask(patient, Action.FETCH_DEVICE_LIST, body).body)
-    assert reply == (doctor.device_list, Relation.CONTACT, "doctor", "dora")
+    assert reply == DeviceListReply(doctor.device_list, Relation.CONTACT, "doctor", "dora")
 
 
 def test_ones_own_account_is_a_contact_but_not_listed(open_directory: DirectoryParty) -> None:

@@ -74,6 +74,7 @@ def test_the_invitation_says_where_the_account_stands(directory: DirectoryParty)
             lost.device_list.account_key,
             1,
             device_list_hash(lost.device_list),
+            (),
         )
 
 

@@ -497,7 +497,7 @@ def test_rows_of_sessions_are_their_serialised_bytes() -> None:
     alice, bob = opened_conversation()
     state = alice.states[bob.user]
     (row,) = session_rows(state, (bob.address,))
-    assert row == (bob.address, bob.user, serialised(state)[bob.address])
+    assert row == (bob.address, bob.user, serialised(state)[bob.address], 1)
 
 
 def test_a_committed_step_moves_the_revision_only_where_it_was_based_on_one() -> None:

@@ -5,24 +5,23 @@ from dataclasses import replace
 import pytest
 
 from client_sdk import entropy
+from client_sdk.core.device_lists import superseded_list
 from client_sdk.core.errors import InvalidSignatureError
 from client_sdk.core.keys import Ed25519KeyPair
-from client_sdk.core.session_record import SessionRecord, archive_current
+from client_sdk.core.session_record import archive_current
 from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, StateChange
 from client_sdk.machine.device import FIRST_PLACE, ListPlace, load_device, new_device
-from client_sdk.machine.devices import adopt_device_list
-from client_sdk.machine.errors import DeviceListError, NotComparedError
+from client_sdk.machine.devices import MAX_SUPERSEDED_KEYS, adopt_device_list
+from client_sdk.machine.errors import DeviceListError, IdentityChangedError, NotComparedError
 from client_sdk.machine.events import Failed, IdentityChanged
 from client_sdk.machine.identity import (
     IDENTITY_CHANGED,
-    MAX_SUPERSEDED_KEYS,
     Identity,
     UnderWay,
     identity_of,
     is_held,
     key_to_compare,
     plan_other_identity,
-    plan_replaced,
     plan_shown,
     plan_trust,
     plan_verify,
@@ -44,6 +43,7 @@ from tests.unit.machine.machine_parties import (
 
 NOTHING = UnderWay((), ())
 ME = make_party("me").user
+ME_1 = DeviceAddress("me-1")
 
 
 def reply(device_list: DeviceList, relation: Relation = Relation.CONTACT) -> DeviceListReply:
@@ -107,13 +107,14 @@ def test_another_key_of_an_unverified_user_is_taken_and_told() -> None:
     peer = step.state.peer
     assert peer.account_key == new.own.record.device_list.account_key
     assert peer.superseded == (bob.own.record.device_list.account_key,)
-    assert (peer.role, peer.name, peer.next_sequence) == ("patient", "Bob B", 1)
+    assert (peer.role, peer.name) == ("patient", "Bob B")
     assert step.state.devices == (new.address,)
     assert step.changes == Changes(
         based_on=based_on(state),
         peers=(peer,),
         states=(StateChange(message_id, ME, MessageState.FAILED),),
         envelopes_gone=(waiting.envelopes[0].envelope_id,),
+        devices_gone=(bob.address,),
     )
     assert identity_of(peer) is Identity.UNVERIFIED
 
@@ -122,9 +123,9 @@ def test_sessions_under_the_earlier_key_are_deleted() -> None:
     state, bob = conversation()
     new = back("bob", 2)
     step = plan_other_identity(state, reply(new.own.record.device_list), ME, NOTHING, NOW)
-    (record,) = step.state.sessions.values()
-    assert (record.current, record.archived) == (None, ())
-    assert list(step.state.sessions) == [bob.address]
+    assert bob.address in state.sessions
+    assert step.state.sessions == {}
+    assert step.changes.devices_gone == (bob.address,)
 
 
 def test_devices_that_are_under_the_new_key_as_well_keep_what_lies_there_for_them() -> None:
@@ -138,8 +139,7 @@ def test_devices_that_are_under_the_new_key_as_well_keep_what_lies_there_for_the
     two = under_way("bob-1", "bob-3")
     lost = under_way("bob-3")
     waiting = UnderWay((*two.envelopes, *lost.envelopes), (*two.messages, *lost.messages))
-    gone = replace(state, sessions={**state.sessions, DeviceAddress("bob-3"): SessionRecord()})
-    step = plan_other_identity(gone, reply(successor), ME, waiting, NOW)
+    step = plan_other_identity(state, reply(successor), ME, waiting, NOW)
     assert step.events == (
         IdentityChanged(bob.user),
         Failed(lost.messages[0], bob.user, IDENTITY_CHANGED),
@@ -150,7 +150,7 @@ def test_devices_that_are_under_the_new_key_as_well_keep_what_lies_there_for_the
     )
     archived = step.state.sessions[bob.address]
     assert archived == archive_current(state.sessions[bob.address], NOW)
-    assert step.state.sessions[DeviceAddress("bob-3")] == SessionRecord()
+    assert step.changes.devices_gone == ()
     assert step.state.peer.next_sequence == state.peer.next_sequence
 
 
@@ -205,8 +205,10 @@ def test_trust_takes_the_new_key_unverified_and_verify_takes_it_verified() -> No
         assert identity_of(step.state.peer) is identity
         assert step.state.devices == (new.address,)
         assert step.state.peer.superseded == (bob.own.record.device_list.account_key,)
-        assert step.changes == Changes(based_on=based_on(held), peers=(step.state.peer,))
-        assert all(one.current is None for one in step.state.sessions.values())
+        assert step.changes == Changes(
+            based_on=based_on(held), peers=(step.state.peer,), devices_gone=(bob.address,)
+        )
+        assert step.state.sessions == {}
 
 
 def test_trust_without_a_change_leaves_everything() -> None:
@@ -265,31 +267,70 @@ def test_an_offered_list_with_a_bad_signature_changes_nothing() -> None:
             plan_other_identity(state, reply(bad), ME, NOTHING, NOW)
 
 
-def test_a_user_back_on_a_new_device_gets_what_has_no_receipt() -> None:
+def test_a_user_back_on_a_new_device_is_caught_up_and_the_lost_one_is_forgotten() -> None:
     state, bob = conversation()
-    new, waiting = recovered(bob), under_way("bob-1")
-    after, changes = adopt_device_list(verified(state), reply(new.own.record.device_list))
-    step = plan_replaced(verified(state), after, changes, ME, waiting)
-    assert step.events == ()
-    assert step.changes.states == (StateChange(waiting.messages[0], ME, MessageState.QUEUED),)
-    assert step.changes.envelopes_gone == (waiting.envelopes[0].envelope_id,)
-    assert step.changes.peers == (step.state.peer,)
-    assert step.changes.based_on == based_on(state)
-    assert identity_of(step.state.peer) is Identity.VERIFIED
-    assert step.state.peer.next_sequence == 1
-    assert all(one == type(one)() for one in step.state.sessions.values())
+    known = replace(verified(state), local=ME_1)
+    new = recovered(bob)
+    after, changes = adopt_device_list(known, reply(new.own.record.device_list))
+    assert [(one.device, one.user) for one in changes.catch_up] == [(new.address, bob.user)]
+    assert changes.devices_gone == (bob.address,)
+    assert after.sessions == {}
+    assert after.peer.next_sequence == state.peer.next_sequence
+    assert identity_of(after.peer) is Identity.VERIFIED
 
 
-def test_where_a_device_stays_or_none_was_there_nothing_is_sent_again() -> None:
+def test_where_every_device_stays_nothing_is_sent_again() -> None:
     state, bob = conversation()
-    same, changes = adopt_device_list(state, bob.list_reply())
-    assert plan_replaced(state, same, changes, ME, under_way("bob-1")) == (same, changes, ())
-    unknown = replace(state, device_list=None)
-    first, changes = adopt_device_list(unknown, bob.list_reply())
-    assert plan_replaced(unknown, first, changes, ME, NOTHING).changes == changes
+    same, changes = adopt_device_list(replace(state, local=ME_1), bob.list_reply())
+    assert (changes.catch_up, changes.devices_gone) == ((), ())
+    assert same.sessions == state.sessions
+    unknown = replace(state, device_list=None, local=ME_1)
+    _, changes = adopt_device_list(unknown, bob.list_reply())
+    assert (changes.catch_up, changes.devices_gone) == ((), ())
+
+
+def successor_of(bob: Party) -> tuple[Ed25519KeyPair, DeviceList]:
+    """Return the account's next key and the list by which bob's own key names it."""
+    old, new = bob.own.account, entropy.draw_ed25519()
+    assert old is not None
+    known = bob.own.record.device_list
+    return new, superseded_list(old, new, known, known.devices)
+
+
+def test_a_key_that_the_old_one_signed_is_held_for_a_verified_user_as_any_other() -> None:
+    state, bob = conversation()
+    _, following = successor_of(bob)
+    known = verified(state)
+    with pytest.raises(IdentityChangedError):
+        adopt_device_list(known, reply(following))
+    step = plan_other_identity(known, reply(following), ME, NOTHING, NOW)
+    assert step.events == (IdentityChanged(bob.user, held=True),)
+    assert is_held(step.state)
+    trusted = plan_trust(step.state, NOW).state
+    assert trusted.peer.account_key == following.account_key
+    assert trusted.peer.superseded == (known.peer.account_key,)
+
+
+def test_keys_that_a_list_puts_aside_are_refused_for_ever_though_never_seen_before() -> None:
+    state, bob = conversation()
+    _, following = successor_of(bob)
+    unknown = replace(state, device_list=None, peer=state.peer._replace(account_key=None))
+    first, _ = adopt_device_list(unknown, reply(following))
+    old_key = bob.own.record.device_list.account_key
+    assert first.peer.superseded == (old_key,)
+    with pytest.raises(DeviceListError, match="replaced before"):
+        plan_other_identity(first, bob.list_reply(), ME, NOTHING, NOW)
+
+
+def test_a_succession_to_a_key_that_was_replaced_before_is_refused() -> None:
+    state, bob = conversation()
+    new, following = successor_of(bob)
+    aside = state.peer._replace(superseded=(AccountKey(new.public),))
+    with pytest.raises(DeviceListError, match="replaced before"):
+        adopt_device_list(replace(state, peer=aside), reply(following))
 
 
 def test_the_first_place_is_that_of_a_new_account() -> None:
-    assert FIRST_PLACE == (1, 1, NO_PREVIOUS_LIST)
+    assert FIRST_PLACE == (1, 1, NO_PREVIOUS_LIST, ())
     message_id = MessageId(bytes(16))
     assert Failed(message_id, ME, IDENTITY_CHANGED).id == message_id.hex()

@@ -12,14 +12,17 @@ from client_sdk.wire.bundle import (
     OneTimePrekeyRecord,
     PrekeyBundle,
     SignedPrekeyRecord,
+    Superseded,
 )
 from client_sdk.wire.codec import Codec
 from client_sdk.wire.content import (
     CONTENT,
+    COPY_BODY,
     MESSAGE_BODY,
     RECEIPT_BODY,
     Content,
     ContentKind,
+    CopyBody,
     ListMark,
     MessageBody,
     ReceiptBody,
@@ -107,6 +110,25 @@ from client_sdk.wire.ids import (
     random_id,
 )
 from client_sdk.wire.invitation import Invitation
+from client_sdk.wire.linking import (
+    FETCH_JOIN,
+    JOIN,
+    JOIN_REPLY,
+    LINK_OPENED,
+    OPEN_LINK,
+    OPENED_GRANT,
+    UPDATE_DEVICES,
+    Approval,
+    DeviceOffer,
+    FetchJoin,
+    Join,
+    JoinReply,
+    LinkCode,
+    LinkOpened,
+    OpenedGrant,
+    OpenLink,
+    UpdateDevices,
+)
 
 
 def fill(size: int, seed: int) -> bytes:
@@ -140,6 +162,8 @@ LIST: Final = DeviceList(
     previous_hash=NO_PREVIOUS_LIST,
     account_key=AccountKey(key33(ED25519_TYPE, 3)),
     devices=(ENTRY,),
+    next_number=2,
+    superseded=(Superseded(AccountKey(key33(ED25519_TYPE, 27)), SIGNATURE),),
     signature=SIGNATURE,
 )
 SIGNED_PREKEY: Final = SignedPrekeyRecord(1, SignedPrekey(key33(X25519_TYPE, 4)), NOW, SIGNATURE)
@@ -204,6 +228,13 @@ EVENT: Final = DirectoryEvent(
 ENROLL: Final = EnrollRequest(
     InvitationId(ID), fill(32, 21), fill(16, 18), LIST, fill(32, 19), fill(1216, 20)
 )
+OFFER: Final = DeviceOffer(
+    SigningKey(key33(ED25519_TYPE, 1)),
+    IdentityKey(key33(X25519_TYPE, 2)),
+    SIGNATURE,
+    fill(32, 28),
+)
+JOIN_SAMPLE: Final = Join(OFFER, fill(1216, 20), fill(32, 19), fill(16, 18))
 ENROLLED: Final = EnrollReply(
     directory_id=DirectoryId(ID),
     invitation_id=InvitationId(ID),
@@ -212,6 +243,7 @@ ENROLLED: Final = EnrollReply(
     address=ALICE_1,
     role="doctor",
     name="Dr. Ålice",
+    grant=b"sealed",
     signature=SIGNATURE,
 )
 INVITATION: Final = Invitation(
@@ -227,6 +259,9 @@ INVITATION: Final = Invitation(
 )
 
 COUNTERS: Final = StoreCounters(3, 70, fill(16, 42))
+LINK_CODE: Final = LinkCode(
+    INVITATION, fill(32, 32), AccountKey(key33(ED25519_TYPE, 3)), DeviceNumber(2)
+)
 
 RECORDS: Final[dict[str, tuple[Codec[Any], tuple[Any, ...]]]] = {
     "envelope": (ENVELOPE, Envelope(1, 1, EnvelopeKind.MESSAGE, b"header", fill(272, 24))),
@@ -263,4 +298,16 @@ RECORDS: Final[dict[str, tuple[Codec[Any], tuple[Any, ...]]]] = {
     "resent": (RESENT, Resent((EnvelopeId(ID),))),
     "store counters": (STORE_COUNTERS, COUNTERS),
     "counters reply": (COUNTERS_REPLY, CountersReply(COUNTERS)),
+    "copy body": (COPY_BODY, CopyBody(BOB_127[:5], 9, MESSAGE)),
+    "enrolment request of a linked device": (ENROLL_REQUEST, ENROLL._replace(device_list=OFFER)),
+    "open link": (OPEN_LINK, OpenLink(InvitationId(ID), fill(32, 29))),
+    "link opened": (LINK_OPENED, LinkOpened(NOW)),
+    "fetch join": (FETCH_JOIN, FetchJoin(InvitationId(ID))),
+    "join": (JOIN, JOIN_SAMPLE),
+    "join reply": (JOIN_REPLY, JoinReply(JOIN_SAMPLE, "")),
+    "opened grant": (OPENED_GRANT, OpenedGrant(LIST, fill(32, 30), fill(32, 31))),
+    "update devices": (
+        UPDATE_DEVICES,
+        UpdateDevices(LIST, Approval(InvitationId(ID), b"sealed")),
+    ),
 }

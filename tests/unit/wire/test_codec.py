@@ -43,7 +43,7 @@ BOMBS: dict[str, bytes] = {
     "float with a whole value": b"\x92\xcb\x3f\xf0" + b"\x00" * 6 + b"\x02",
     "infinity": b"\x92\xca\x7f\x80\x00\x00\x02",
     "bool for a number": b"\x92\xc3\x02",
-    "text for a number": b"\x92\xa11\x02",
+    "text for a number": b"\x92\x01\xa12",
     "bytes for a number": b"\x92\xc4\x011\x02",
     "null for a number": b"\x92\xc0\x02",
     "negative": b"\x92\xff\x02",
@@ -187,8 +187,10 @@ def test_kinds_do_not_decode_as_each_other() -> None:
                 decoded = kind.decode(packed)
             except ProtocolError:
                 continue
-            # A device and a user are one text each: the signed action tells them apart.
-            assert len(sample) == len(record) <= 2, (name, other, decoded)
+            # A device, a user and a link are a text each: the signed action tells them apart.
+            # An enrolment of a new account and of a linked device are one record.
+            same = kind is RECORDS[name][0]
+            assert same or len(sample) == len(record) <= 2, (name, other, decoded)
 
 
 def test_a_codec_names_its_record_in_errors() -> None:

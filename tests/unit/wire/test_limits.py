@@ -14,6 +14,7 @@ from client_sdk.wire import (
     ids,
     invitation,
     limits,
+    linking,
     topics,
 )
 from client_sdk.wire.codec import encode
@@ -57,6 +58,19 @@ def _last_seen(count: int) -> bytes:
 
 def _devices(count: int) -> bytes:
     return encode(samples.LIST._replace(devices=(samples.ENTRY,) * count))
+
+
+def _superseded(count: int) -> bytes:
+    return encode(samples.LIST._replace(superseded=samples.LIST.superseded * count))
+
+
+def _earlier(count: int) -> bytes:
+    reply = directory.DeviceListReply(samples.LIST, directory.Relation.CONTACT, "", "")
+    return encode(reply._replace(earlier=(samples.LIST,) * count))
+
+
+def _grant(size: int) -> bytes:
+    return encode(samples.ENROLLED._replace(grant=bytes(size)))
 
 
 def _device_number(number: int) -> bytes:
@@ -134,6 +148,13 @@ RECORD_LIMITS: dict[str, tuple[Decode, Callable[[int], bytes], int]] = {
     "MAX_RESEND_IDS answered": (healing.RESENT.decode, _resent, limits.MAX_RESEND_IDS),
     "MAX_LAST_SEEN": (content.CONTENT.decode, _last_seen, limits.MAX_LAST_SEEN),
     "MAX_DEVICES": (bundle.DEVICE_LIST.decode, _devices, limits.MAX_DEVICES),
+    "MAX_SUPERSEDED": (bundle.DEVICE_LIST.decode, _superseded, limits.MAX_SUPERSEDED),
+    "MAX_EARLIER_LISTS": (
+        directory.DEVICE_LIST_REPLY.decode,
+        _earlier,
+        limits.MAX_EARLIER_LISTS,
+    ),
+    "MAX_GRANT_BYTES": (directory.ENROLL_REPLY.decode, _grant, linking.MAX_GRANT_BYTES),
     "MAX_DEVICE_NUMBER": (bundle.DEVICE_LIST.decode, _device_number, limits.MAX_DEVICE_NUMBER),
     "MAX_DEVICE_NUMBER in an address": (
         directory.FETCH_BUNDLE.decode,
@@ -220,6 +241,8 @@ CODEC_LIMITS: dict[str, tuple[Decode, int]] = {
     },
     "resend request": (healing.RESEND_REQUEST.decode, limits.MAX_PADDED_CONTENT_BYTES),
     "resent": (healing.RESENT.decode, limits.MAX_PADDED_CONTENT_BYTES),
+    "copy body": (content.COPY_BODY.decode, limits.MAX_PADDED_CONTENT_BYTES),
+    "opened grant": (linking.OPENED_GRANT.decode, linking.MAX_GRANT_BYTES),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from client_sdk.wire import bundle, directory, envelope
+from client_sdk.wire import bundle, directory, envelope, linking
 from client_sdk.wire.codec import encode
 from client_sdk.wire.errors import MalformedError, ProtocolError, TooLargeError
 from client_sdk.wire.ids import EnvelopeId, SessionId
@@ -27,6 +27,11 @@ SIGNED = {
     "one-time KEM prekey": bundle.kem_prekey_bytes(ALICE_1, samples.KEM),
     "last-resort KEM prekey": bundle.kem_prekey_bytes(
         ALICE_1, samples.KEM._replace(last_resort=True)
+    ),
+    "account succession": bundle.succession_bytes(samples.ALICE, samples.LIST.account_key),
+    "link offer": linking.offer_bytes(samples.LINK_CODE, samples.JOIN_SAMPLE),
+    "link grant": linking.grant_bytes(
+        samples.LINK_CODE, linking.OpenedGrant(samples.LIST, None, b"")
     ),
     "directory request": directory.request_bytes(samples.REQUEST),
     "directory reply": directory.reply_bytes(samples.REPLY),
@@ -72,6 +77,11 @@ def test_the_bytes_that_are_signed_are_frozen(name: str) -> None:
 def test_the_line_of_an_invitation_is_frozen() -> None:
     assert format_invitation(samples.INVITATION) == VECTORS["invitation"]
     assert parse_invitation(VECTORS["invitation"]) == samples.INVITATION
+
+
+def test_the_line_of_a_link_code_is_frozen() -> None:
+    assert linking.format_link_code(samples.LINK_CODE) == VECTORS["link code"]
+    assert linking.parse_link_code(VECTORS["link code"]) == samples.LINK_CODE
 
 
 def test_the_one_time_login_of_an_invitation_is_frozen() -> None:
