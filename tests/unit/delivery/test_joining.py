@@ -1,4 +1,5 @@
 """Codes and invitations that do not fit are refused before a store is made or anything is sent."""
+# ruff: noqa: ASYNC240 - nothing else runs in these loops
 
 from pathlib import Path
 
