@@ -122,6 +122,8 @@ def test_sessions_under_the_earlier_key_are_deleted() -> None:
     state, bob = conversation()
     new = back("bob", 2)
     step = plan_other_identity(state, reply(new.own.record.device_list), ME, NOTHING, NOW)
+    assert step.changed_sessions(state) == (bob.address,)
+    assert plan_shown(state).changed_sessions(state) == ()
     (record,) = step.state.sessions.values()
     assert (record.current, record.archived) == (None, ())
     assert list(step.state.sessions) == [bob.address]
