@@ -16,7 +16,7 @@ from client_sdk.core.aead import seal
 from client_sdk.core.erasure import chunk_of
 from client_sdk.core.fingerprint import half
 from client_sdk.core.headers import handshake_digest as core_digest
-from client_sdk.core.kdf import ChainKey, EpochKey, MessageKey, PqRootKey, RootKey
+from client_sdk.core.kdf import ChainKey, ChainOutput, EpochKey, MessageKey, PqRootKey, RootKey
 from client_sdk.core.keys import Ed25519KeyPair
 from client_sdk.core.recovery_code import encode_recovery_code
 from client_sdk.core.session import Session
@@ -75,7 +75,8 @@ LAYERS: Final[dict[str, Callable[[], bytes]]] = {
     "post-quantum root step": lambda: b"".join(kdf.pq_root_step(PqRootKey(ONE))),
     "post-quantum epoch step": lambda: b"".join(kdf.pq_epoch_step(PqRootKey(ONE), EpochKey(TWO))),
     "post-quantum epoch key": lambda: kdf.epoch_key(ONE, 7, TWO),
-    "hybrid step": lambda: b"".join(kdf.hybrid_step(ChainKey(ONE), ChainKey(TWO))),
+    "chain step": lambda: b"".join(kdf.chain_step(ChainKey(ONE))),
+    "message key": lambda: kdf.message_key(ChainOutput(ONE), ChainOutput(TWO)),
     "AEAD key and nonce": lambda: b"".join(kdf.sealing_keys(MessageKey(ONE))),
     "AEAD": lambda: seal(kdf.SealingKeys(ONE, TWO[:12]), b"text", b"associated data"),
     "session tag": lambda: kdf.session_tag(SessionId(ONE)),
