@@ -15,7 +15,7 @@ from client_sdk.core.session_record import SessionRecord
 from client_sdk.core.state_format import parse_record
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.directory import DirectoryClient
-from client_sdk.machine.changes import Changes, SessionRow, combine
+from client_sdk.machine.changes import Changes, Peer, SessionRow, combine
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.devices import adopt_device_list
 from client_sdk.machine.sending import (
@@ -27,8 +27,9 @@ from client_sdk.machine.sending import (
 )
 from client_sdk.machine.state import PeerState, expired, parse_device_list, session_rows, written
 from client_sdk.stores.ports import ClientStore
-from client_sdk.wire.bundle import PrekeyBundle, addresses
+from client_sdk.wire.bundle import DeviceList, PrekeyBundle, addresses
 from client_sdk.wire.directory import DeviceListReply
+from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName, user_of
 
 MAX_CACHED_PEERS: Final = 1024
@@ -75,7 +76,7 @@ class Peers:
         state = PeerState(
             snapshot.revision,
             snapshot.peer,
-            parse_device_list(snapshot.peer),
+            _device_list(snapshot.peer),
             {row.device: self._parsed(row) for row in snapshot.sessions},
             {(one.device, one.stream_id): one for one in snapshot.streams},
         )
@@ -179,6 +180,15 @@ class Peers:
         self._cache.move_to_end(state.user)
         if len(self._cache) > MAX_CACHED_PEERS:
             self._cache.popitem(last=False)
+
+
+def _device_list(peer: Peer) -> DeviceList | None:
+    """Return a peer's list; a damaged one counts as unknown, the account key stays pinned."""
+    try:
+        return parse_device_list(peer)
+    except ProtocolError:
+        _logger.warning("the stored device list of %s cannot be read; fetched anew", peer.user)
+        return None
 
 
 def _fresh_session(bundle: PrekeyBundle) -> InitiatorKeys:
