@@ -167,7 +167,7 @@ class Peers:
         try:
             return parse_record(row.record)
         except StateFormatError:
-            _logger.warning("the stored sessions with %s cannot be read; a new one", row.device)
+            _logger.info("the stored sessions with %s cannot be read", row.device)
             self._damaged(row.device)
             return SessionRecord()
 

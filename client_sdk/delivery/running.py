@@ -13,6 +13,9 @@ from client_sdk.wire.errors import MisuseError
 CLOSE_SECONDS: Final = 3.0
 """How long closing waits for receipts and clears to leave."""
 
+REPORT_PATIENCE_SECONDS: Final = 0.5
+"""How long of this the directory may take to answer the last report of an opening."""
+
 
 class ClosedError(MisuseError):
     """A closed messenger was used."""
@@ -58,7 +61,7 @@ class Running:
 
     async def _settle(self) -> None:
         await self.engine.receipts.flush()
-        await self.engine.guard.report()
+        await self.engine.guard.report(REPORT_PATIENCE_SECONDS)
         while self.engine.connected and not self._task.done():
             ticket = self._context.changed_bell.ticket()
             if self.engine.clears_done and not await self.engine.anything_due():
