@@ -32,20 +32,18 @@ from client_sdk.machine.errors import (
 )
 from client_sdk.machine.events import SessionRenewed
 from client_sdk.machine.healing import (
-    MAX_WINDOW_MS,
     RESEND_LIFETIME_MS,
-    WINDOW_MS,
     FreshContent,
     Verdict,
     candidate,
     judge,
     may_resend,
-    opened_window,
     plan_answer,
     plan_request,
     plan_resend,
 )
 from client_sdk.machine.opening import open_envelope
+from client_sdk.machine.pace import MAX_WINDOW_MS, WINDOW_MS, opened_window
 from client_sdk.machine.receiving import plan_receive
 from client_sdk.machine.sending import FreshEnvelope, fresh_keys_wanted
 from client_sdk.machine.state import PeerState
