@@ -17,7 +17,7 @@ from client_sdk.delivery.adoption import Adoption, check_not_held, plan_adoption
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.directory import DirectoryClient
 from client_sdk.delivery.errors import NotContactError
-from client_sdk.machine.changes import Changes, SessionRow, combine
+from client_sdk.machine.changes import Changes, Peer, SessionRow, combine
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.sending import (
     FreshEnvelope,
@@ -30,6 +30,7 @@ from client_sdk.machine.state import PeerState, expired, parse_device_list, sess
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire.bundle import DeviceList, PrekeyBundle, addresses
 from client_sdk.wire.directory import DeviceListReply
+from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName, user_of
 
 MAX_CACHED_PEERS: Final = 1024
@@ -86,7 +87,7 @@ class Peers:
         state = PeerState(
             snapshot.revision,
             snapshot.peer,
-            parse_device_list(snapshot.peer),
+            _device_list(snapshot.peer),
             {row.device: self._parsed(row) for row in snapshot.sessions},
             {(one.device, one.stream_id): one for one in snapshot.streams},
         )
@@ -205,7 +206,7 @@ class Peers:
         try:
             return parse_record(row.record)
         except StateFormatError:
-            _logger.warning("the stored sessions with %s cannot be read; a new one", row.device)
+            _logger.info("the stored sessions with %s cannot be read", row.device)
             self._damaged(row.device)
             return SessionRecord()
 
@@ -224,6 +225,15 @@ class Peers:
         self._cache.move_to_end(state.user)
         if len(self._cache) > MAX_CACHED_PEERS:
             self._cache.popitem(last=False)
+
+
+def _device_list(peer: Peer) -> DeviceList | None:
+    """Return a peer's list; a damaged one counts as unknown, the account key stays pinned."""
+    try:
+        return parse_device_list(peer)
+    except ProtocolError:
+        _logger.warning("the stored device list of %s cannot be read; fetched anew", peer.user)
+        return None
 
 
 def _fresh_session(bundle: PrekeyBundle) -> InitiatorKeys:

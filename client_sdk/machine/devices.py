@@ -10,6 +10,7 @@ from client_sdk.machine.state import PeerState, based_on
 from client_sdk.wire.bundle import DeviceList, device_list_hash
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import DeviceListReply
+from client_sdk.wire.ids import UserName
 
 
 def adopt_device_list(state: PeerState, reply: DeviceListReply) -> tuple[PeerState, Changes]:
@@ -29,6 +30,8 @@ def adopt_device_list(state: PeerState, reply: DeviceListReply) -> tuple[PeerSta
         raise DeviceListError("the directory answered with another user's device list")
     verify_device_list(offered)
     verify_endorsements(offered)
+    if state.peer.account_key not in {None, offered.account_key}:
+        raise _other_account(state.user)
     if state.device_list is not None:
         _check_successor(state.device_list, offered)
     peer = state.peer._replace(
@@ -76,11 +79,6 @@ def plan_consent(
 
 
 def _check_successor(known: DeviceList, offered: DeviceList) -> None:
-    if offered.account_key != known.account_key:
-        raise IdentityChangedError(
-            f"the directory gives another account key for {known.user}; it was refused and "
-            "nothing was sent; compare safety numbers before going on"
-        )
     if offered == known:
         return
     follows = offered.previous_hash == device_list_hash(known)
@@ -89,3 +87,10 @@ def _check_successor(known: DeviceList, offered: DeviceList) -> None:
             f"the directory gives a device list of {known.user} that does not follow the known "
             "one; it was refused"
         )
+
+
+def _other_account(user: UserName) -> IdentityChangedError:
+    return IdentityChangedError(
+        f"the directory gives another account key for {user}; it was refused and "
+        "nothing was sent; compare safety numbers before going on"
+    )
