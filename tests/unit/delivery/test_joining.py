@@ -39,6 +39,14 @@ UNSIGNED = RECORD.device_list._replace(version=7)
         ),
         (LINE[:-9], CODE, InvalidInvitationError),
     ],
+    ids=[
+        "a short code",
+        "a wrong check character",
+        "another account's code",
+        "an invitation of a new user",
+        "a list that is not signed",
+        "a line cut short",
+    ],
 )
 async def test_recover_says_what_is_wrong_and_makes_nothing(
     tmp_path: Path, line: str, code: str, refused: type[MessagingError]
