@@ -14,7 +14,7 @@ from client_sdk.delivery.unopened import MAX_REMEMBERED, Unopened
 from client_sdk.machine.changes import Candidate, Changes, MessageState
 from client_sdk.machine.device import load_device
 from client_sdk.machine.errors import IdentityChangedError
-from client_sdk.machine.events import RollbackSource, StoreRolledBack
+from client_sdk.machine.events import IdentityChanged, RollbackSource, StoreRolledBack
 from client_sdk.machine.healing import CANDIDATE_LIFETIME_MS
 from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.wire import topics
@@ -226,14 +226,21 @@ async def test_a_damaged_device_list_is_fetched_anew_under_the_pinned_account_ke
     assert state.device_list == alice.context.own.record.device_list
 
 
-async def test_a_damaged_device_list_is_no_way_to_another_account_key(
-    pair: tuple[Device, Device, SmallDirectory],
+@pytest.mark.parametrize("verified", [True, False])
+async def test_a_damaged_device_list_is_no_silent_way_to_another_account_key(
+    pair: tuple[Device, Device, SmallDirectory], verified: bool
 ) -> None:
     _, bob, directory = pair
     await bob.context.store._execute(  # type: ignore[attr-defined]
-        "UPDATE peers SET device_list = x'c1', revision = revision + 1 WHERE user = 'alice'", ()
+        "UPDATE peers SET device_list = x'c1', verified = ?, revision = revision + 1"
+        " WHERE user = 'alice'",
+        (verified,),
     )
     directory.register(load_device(make_record("alice")))
-    with pytest.raises(IdentityChangedError):
+    if verified:
+        with pytest.raises(IdentityChangedError):
+            await bob.context.peers.refresh(ALICE)
+        assert (await bob.context.peers.load(ALICE)).device_list is None
+    else:
         await bob.context.peers.refresh(ALICE)
-    assert (await bob.context.peers.load(ALICE)).device_list is None
+    assert IdentityChanged(ALICE, held=verified) in bob.context.events._events
