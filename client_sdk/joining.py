@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from client_sdk.core.recovery_code import decode_recovery_code, encode_recovery_code
+from client_sdk.core.signatures import verify_device_list
 from client_sdk.delivery.enrollment import begin, finish, stage_of
 from client_sdk.delivery.errors import (
     InvitationRefusedError,
@@ -18,8 +19,9 @@ from client_sdk.stores.ports import ClientStore
 from client_sdk.stores.sqlite import SqliteStore, has_key, remove_store, store_exists
 from client_sdk.transport.errors import BrokerUnreachableError
 from client_sdk.transport.mqtt import parse_broker_url
-from client_sdk.wire.bundle import NO_PREVIOUS_LIST
+from client_sdk.wire.bundle import NO_PREVIOUS_LIST, DeviceList, device_list_hash
 from client_sdk.wire.encoded_keys import AccountKey
+from client_sdk.wire.errors import InvalidInvitationError, ProtocolError
 from client_sdk.wire.invitation import Invitation, ReturnInvitation, parse_any_invitation
 from client_sdk.wire.linking import LinkCode, is_link_code, parse_link_code
 
@@ -72,18 +74,30 @@ async def recover(
             "that recovers; nothing was stored"
         )
     plain, standing = parsed
+    known = standing.device_list
     account = decode_recovery_code(recovery_code)
-    if AccountKey(account.public) != standing.account_key:
+    if AccountKey(account.public) != known.account_key:
         raise WrongRecoveryCodeError(
             f"this is not the recovery code of {plain.user}'s account; nothing was changed; look "
             "for the one that was shown last"
         )
+    _check_own_list(known, plain)
     place = ListPlace(
-        standing.device_number, standing.list_version + 1, standing.list_hash, standing.superseded
+        standing.device_number, known.version + 1, device_list_hash(known), known.superseded
     )
     return await _join(
         store, passphrase, _urls(plain, broker_url), lambda s: begin(s, plain, place, account)
     )
+
+
+def _check_own_list(known: DeviceList, invitation: Invitation) -> None:
+    try:
+        verify_device_list(known)
+    except ProtocolError as error:
+        raise InvalidInvitationError(
+            f"the invitation shows a device list that {invitation.user} has not signed; nothing "
+            "was stored; tell the operator"
+        ) from error
 
 
 def _urls(invitation: Invitation, broker_url: str | None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ CHUNK_BYTES: Final = 64 * 1024
 
 
 async def lines_of(descriptor: int) -> AsyncIterator[bytes]:
-    """Yield each line without its LF or CRLF; the last one may lack it.
+    """Yield each line without its newline; the last one may lack it.
 
     Args:
         descriptor: An open pipe, terminal, socket or file.
@@ -28,14 +28,14 @@ async def lines_of(descriptor: int) -> AsyncIterator[bytes]:
     while data := await _read(descriptor):
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
-            yield line.removesuffix(b"\r")
+            yield line
         if len(rest) > MAX_LINE_BYTES:
             raise MessageTooLongError(
                 f"a line has over {MAX_LINE_BYTES} bytes; it was not queued, the lines before it "
                 "were"
             )
     if rest:
-        yield rest.removesuffix(b"\r")
+        yield rest
 
 
 def write_line(line: str, state: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from client_sdk.entropy import draw_bytes, draw_id
 from client_sdk.transport.errors import InvalidBrokerUrlError
 from client_sdk.transport.mqtt import MqttTransport, parse_broker_url
-from client_sdk.wire.bundle import DEVICE_LIST, device_list_hash
+from client_sdk.wire.bundle import DEVICE_LIST
 from client_sdk.wire.directory import enroll_login_secret
 from client_sdk.wire.encoded_keys import SigningKey
 from client_sdk.wire.errors import MisuseError
@@ -231,14 +231,10 @@ def _role_and_name(
 
 
 def _standing(transaction: Transaction, account: Account, purpose: Purpose) -> Standing:
-    device_list = DEVICE_LIST.decode(account.device_list)
     return Standing(
         may_reset=purpose is Purpose.RESET,
         device_number=next_device_number(used_numbers(transaction, account.user)),
-        account_key=device_list.account_key,
-        list_version=device_list.version,
-        list_hash=device_list_hash(device_list),
-        superseded=device_list.superseded,
+        device_list=DEVICE_LIST.decode(account.device_list),
     )
 
 

@@ -73,6 +73,7 @@ class Engine:
         self._late = LateLoop(context)
         self._clearing = False
         self._was_up = False
+        self._planned_in_round = 0
         self.receipts = Receipts(context)
         self.last_error: TransportError | None = None
         """Why there is no connection now; None while there is one."""
@@ -97,6 +98,7 @@ class Engine:
             await self._outbox.submit(message)
         else:
             await self._context.store.commit(Changes(messages=(message,)))
+            self._planned_in_round = self._outbox.rounds_begun + 1
             self._context.outbox_bell.ring()
 
     @property
@@ -105,7 +107,9 @@ class Engine:
         return self._context.clears.empty() and not self._clearing
 
     async def anything_due(self) -> bool:
-        """Tell whether envelopes wait to be published now."""
+        """Tell whether envelopes wait to be published now, or messages for the guard's leave."""
+        if self.leading and self._outbox.rounds_done < self._planned_in_round:
+            return True
         return bool(await self._context.store.due_envelopes(now_ms(), 1))
 
     async def run(self) -> None:

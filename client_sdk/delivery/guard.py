@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 from client_sdk import entropy
@@ -43,8 +44,9 @@ class Guard:
         self._lease = lease
         self._opens = 0
         self._open_id = entropy.draw_bytes(OPEN_ID_BYTES)
-        self._answered = False
+        self._next_report = 0.0
         self._afresh = False
+        self._turn = asyncio.Lock()
         self.checked = False
         """Whether messages may be encrypted: the directory was asked, or does not answer."""
 
@@ -66,10 +68,8 @@ class Guard:
     async def loop(self) -> None:
         """Report once an hour, and soon again where there was no answer, until cancelled."""
         while True:
-            if not self._answered:
-                await self.report()
-            await asyncio.sleep(REPORT_SECONDS if self._answered else ASK_AGAIN_SECONDS)
-            self._answered = False
+            await asyncio.sleep(max(self._next_report - time.monotonic(), 0))
+            await self.report()
 
     async def report(self, patience: float | None = None) -> None:
         """Report the counters; start afresh where the directory had newer ones.
@@ -80,6 +80,11 @@ class Guard:
         Raises:
             StoreError: The store failed.
         """
+        async with self._turn:
+            await self._report(patience)
+
+    async def _report(self, patience: float | None) -> None:
+        self._next_report = time.monotonic() + ASK_AGAIN_SECONDS
         try:
             mine = await self._counters()
             async with asyncio.timeout(patience):
@@ -91,7 +96,7 @@ class Guard:
         except (*_UNANSWERED, TimeoutError) as error:
             _logger.info("the store's counters cannot be compared now: %s", type(error).__name__)
         else:
-            self._answered = True
+            self._next_report = time.monotonic() + REPORT_SECONDS
 
     async def _catch_up(self, mine: StoreCounters, before: StoreCounters) -> None:
         context = self._context
@@ -109,7 +114,7 @@ class Guard:
     async def _start_afresh(self, noticed_by: RollbackSource, opens: int) -> None:
         """Archive everything, then count on; a crash in between is noticed as a rollback again."""
         context, store = self._context, self._context.store
-        _logger.warning("the store is older than it was: sessions are made anew")
+        _logger.info("the store is older than it was: sessions are made anew")
         for user in await store.users():
             async with context.peers.lock(user):
                 await self._put_away(user)

@@ -25,15 +25,17 @@ from client_sdk.machine.changes import (
 from client_sdk.machine.events import SessionRenewed
 from client_sdk.machine.healing import (
     CANDIDATE_LIFETIME_MS,
-    MAX_ANSWERS,
-    MAX_NEW_SESSIONS,
-    MAX_REQUESTS,
     FreshContent,
     may_resend,
-    opened_window,
     plan_answer,
     plan_request,
     plan_resend,
+)
+from client_sdk.machine.pace import (
+    MAX_ANSWERS,
+    MAX_NEW_SESSIONS,
+    MAX_REQUESTS,
+    opened_window,
 )
 from client_sdk.machine.state import PeerState
 from client_sdk.stores.errors import StaleSnapshotError, StoreError

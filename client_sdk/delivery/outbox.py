@@ -66,14 +66,19 @@ class Outbox:
         self._context = context
         self._resend_seconds = resend_seconds
         self._not_before: dict[UserName, float] = {}
+        self.rounds_begun = 0
+        """How often queued messages were looked through."""
+        self.rounds_done = 0
 
     async def plan_loop(self) -> None:
         """Turn queued messages into envelopes until cancelled."""
         while True:
             ticket = self._context.outbox_bell.ticket()
+            self.rounds_begun += 1
             for user in await self._context.store.users_with_queued():
                 if time.monotonic() >= self._not_before.get(user, 0.0):
                     await self._plan_user(user)
+            self.rounds_done = self.rounds_begun
             await wait_for(ticket, self._next_try())
 
     async def publish_loop(self, connection: Connection) -> None:

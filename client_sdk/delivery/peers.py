@@ -16,7 +16,7 @@ from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.directory import DirectoryClient
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.delivery.fresh import fresh_session
-from client_sdk.machine.changes import Changes, SessionRow, combine
+from client_sdk.machine.changes import Changes, Peer, SessionRow, combine
 from client_sdk.machine.device import DEVICE_RECORD, OwnDevice, load_device
 from client_sdk.machine.devices import plan_equivocation
 from client_sdk.machine.errors import DeviceListError, EquivocationError, NoSessionError
@@ -26,7 +26,7 @@ from client_sdk.machine.state import PeerState, expired, parse_device_list, sess
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire.bundle import DeviceList, PrekeyBundle
 from client_sdk.wire.directory import DeviceListReply, Relation
-from client_sdk.wire.errors import MessagingError, OperationalError
+from client_sdk.wire.errors import MessagingError, OperationalError, ProtocolError
 from client_sdk.wire.ids import DeviceAddress, UserName, user_of
 
 MAX_CACHED_PEERS: Final = 1024
@@ -82,7 +82,7 @@ class Peers:
         state = PeerState(
             snapshot.revision,
             snapshot.peer,
-            parse_device_list(snapshot.peer),
+            _device_list(snapshot.peer),
             {row.device: self._parsed(row) for row in snapshot.sessions},
             {(one.device, one.stream_id): one for one in snapshot.streams},
             self.own.address,
@@ -249,7 +249,7 @@ class Peers:
         try:
             return parse_record(row.record)
         except StateFormatError:
-            _logger.warning("the stored sessions with %s cannot be read; a new one", row.device)
+            _logger.info("the stored sessions with %s cannot be read", row.device)
             self._told.events([SessionDamaged(row.device)])
             return SessionRecord()
 
@@ -281,6 +281,15 @@ class Peers:
         self._cache.move_to_end(state.user)
         if len(self._cache) > MAX_CACHED_PEERS:
             self._cache.popitem(last=False)
+
+
+def _device_list(peer: Peer) -> DeviceList | None:
+    """Return a peer's list; a damaged one counts as unknown, the account key stays pinned."""
+    try:
+        return parse_device_list(peer)
+    except ProtocolError:
+        _logger.warning("the stored device list of %s cannot be read; fetched anew", peer.user)
+        return None
 
 
 def _of_a_device(error: MessagingError) -> MessagingError:

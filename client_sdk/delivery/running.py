@@ -8,10 +8,14 @@ from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.engine import Engine
 from client_sdk.ending import end
+from client_sdk.stores.errors import StoreError
 from client_sdk.wire.errors import MisuseError
 
 CLOSE_SECONDS: Final = 3.0
 """How long closing waits for receipts and clears to leave."""
+
+REPORT_PATIENCE_SECONDS: Final = 0.5
+"""How long of this the directory may take to answer the last report of an opening."""
 
 
 class ClosedError(MisuseError):
@@ -49,16 +53,19 @@ class Running:
 
     async def close(self) -> None:
         """Send what is owed if there is a connection, then end the engine."""
-        if self.engine.connected and not self._task.done():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._settle()
-        self._closed = True
-        await end(self._task)
+        try:
+            if self.engine.connected and not self._task.done():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_SECONDS):
+                        await self._settle()
+        finally:  # whatever the store says: nothing runs on when it is closed
+            self._closed = True
+            await end(self._task)
 
     async def _settle(self) -> None:
         await self.engine.receipts.flush()
-        await self.engine.guard.report()
+        with suppress(StoreError):  # a full disk; the next opening is compared all the same
+            await self.engine.guard.report(REPORT_PATIENCE_SECONDS)
         while self.engine.connected and not self._task.done():
             ticket = self._context.changed_bell.ticket()
             if self.engine.clears_done and not await self.engine.anything_due():

@@ -22,7 +22,7 @@ from client_sdk.wire.codec import encode
 from client_sdk.wire.content import ListMark
 from client_sdk.wire.directory import DeviceListReply
 from client_sdk.wire.encoded_keys import AccountKey
-from client_sdk.wire.ids import DeviceAddress, device_address
+from client_sdk.wire.ids import DeviceAddress, UserName, device_address
 
 MAX_SUPERSEDED_KEYS: Final = 1000
 """Account keys of one user that were replaced and are remembered, 33 KB: with more of them no
@@ -51,6 +51,8 @@ def adopt_device_list(state: PeerState, reply: DeviceListReply) -> tuple[PeerSta
     if state.device_list is None:
         verify_device_list(offered)
         verify_endorsements(offered)
+        if state.peer.account_key not in {None, offered.account_key}:
+            raise _other_account(state.user)
     else:
         _check_successors(state, state.device_list, (*reply.earlier, offered))
     peer = state.peer._replace(
@@ -234,7 +236,11 @@ def _check_account(state: PeerState, known: DeviceList, offered: DeviceList) -> 
         return
     signed = any(one.account_key == known.account_key for one in offered.superseded)
     if not signed or state.peer.verified:
-        raise IdentityChangedError(
-            f"the directory gives another account key for {known.user}; it was refused and "
-            "nothing was sent; compare safety numbers before going on"
-        )
+        raise _other_account(known.user)
+
+
+def _other_account(user: UserName) -> IdentityChangedError:
+    return IdentityChangedError(
+        f"the directory gives another account key for {user}; it was refused and "
+        "nothing was sent; compare safety numbers before going on"
+    )

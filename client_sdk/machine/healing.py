@@ -21,11 +21,9 @@ from client_sdk.core.session_record import SessionRecord, find, update
 from client_sdk.machine.changes import (
     Candidate,
     Changes,
-    HealingPace,
     Message,
     MessageState,
     OutboxEnvelope,
-    PaceKind,
     ResendDue,
 )
 from client_sdk.machine.device import OwnDevice
@@ -56,21 +54,6 @@ from client_sdk.wire.healing import (
 )
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId
 from client_sdk.wire.limits import MAX_RESEND_IDS
-
-WINDOW_MS: Final = 3_600_000
-"""Healing with one peer device is counted in windows of an hour."""
-
-MAX_WINDOW_MS: Final = DAY_MS
-"""A window that was used doubles the next one, up to a day: what cannot heal goes quiet."""
-
-MAX_REQUESTS: Final = 5
-"""Resend requests to one peer device in one window: all its 500 envelopes, 100 in each."""
-
-MAX_NEW_SESSIONS: Final = 1
-"""Sessions that healing starts with one peer device in one window."""
-
-MAX_ANSWERS: Final = 2 * MAX_REQUESTS
-"""Requests of one peer device that are answered in one window: theirs and ours begin apart."""
 
 CANDIDATE_LIFETIME_MS: Final = 7 * DAY_MS
 """How long an envelope that did not open is kept, where no answer comes."""
@@ -150,27 +133,6 @@ def candidate(arrived: Arrived, now: int) -> Candidate:
         session_tag_of(arrived.envelope),
         now,
     )
-
-
-def opened_window(
-    pace: HealingPace | None, device: DeviceAddress, kind: PaceKind, now: int
-) -> HealingPace:
-    """Return the window that ``now`` lies in: the given one, or the next.
-
-    Args:
-        pace: The last window with this device; None for none ever.
-        device: The peer device.
-        kind: Asking or answering.
-        now: ms since 1970; a clock that was put back begins a new window.
-    """
-    fresh = HealingPace(device, kind, now, WINDOW_MS)
-    if pace is None:
-        return fresh
-    if pace.began_at <= now < pace.began_at + pace.length:
-        return pace
-    quiet = not pace.requests or now >= pace.began_at + 2 * pace.length
-    length = WINDOW_MS if quiet else min(2 * pace.length, MAX_WINDOW_MS)
-    return fresh._replace(length=length)
 
 
 def plan_request(

@@ -172,12 +172,16 @@ class StoreQueries(HealingQueries, LateQueries, IdentityQueries):
 
     async def gaps_since(self, before: int) -> list[tuple[UserName, StreamPosition]]:
         """Return the streams that wait for a missing message."""
-        found = await self._rows(
-            "SELECT user, device, stream_id, next_sequence, gap_since, held, used_at FROM streams"
-            " WHERE gap_since <= ?",
-            (before,),
-        )
-        return [(row[0], rows.stream_of(row[1:])) for row in found]
+
+        def run(database: Database) -> list[tuple[UserName, StreamPosition]]:
+            found = database.execute(
+                "SELECT user, device, stream_id, next_sequence, gap_since, held, used_at"
+                " FROM streams WHERE gap_since <= ?",
+                (before,),
+            ).fetchall()
+            return [(row[0], rows.stream_of(database, row[1:])) for row in found]
+
+        return await self._worker.read(run)
 
     async def overdue(self, sent_before: int, now: int) -> list[Message]:
         """Return own undelivered messages whose time is over."""
@@ -344,6 +348,7 @@ def _snapshot(database: Database, user: UserName) -> Snapshot:
             " WHERE user = ?",
             (user,),
         ).fetchall()
+        positions = tuple(rows.stream_of(database, row) for row in streams)
     finally:
         database.execute("COMMIT")
     return Snapshot(
@@ -351,7 +356,7 @@ def _snapshot(database: Database, user: UserName) -> Snapshot:
         0 if peer is None else peer[0],
         Peer(user) if peer is None else rows.peer_of(peer[1:]),
         tuple(SessionRow(*row) for row in sessions),
-        tuple(rows.stream_of(row) for row in streams),
+        positions,
         frozenset(row[0] for row in late),
     )
 

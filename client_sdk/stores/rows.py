@@ -16,7 +16,7 @@ from client_sdk.machine.changes import (
     UserRevision,
 )
 from client_sdk.stores import healing_rows, late_rows
-from client_sdk.stores.errors import StaleSnapshotError, StoreCorruptError
+from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.stores.worker import Database
 from client_sdk.wire.codec import Codec, encode
 from client_sdk.wire.directory import Relation
@@ -71,18 +71,23 @@ def _keys_of(joined: bytes) -> tuple[AccountKey, ...]:
     return tuple(AccountKey(joined[at : at + ED25519_ENCODED_BYTES]) for at in starts)
 
 
-def stream_of(row: Row) -> StreamPosition:
+def stream_of(database: Database, row: Row) -> StreamPosition:
     """Return a stream from device, stream_id, next_sequence, gap_since, held, used_at.
 
-    Raises:
-        StoreCorruptError: The held messages cannot be read.
+    What it holds back is read from the messages where the row is damaged.
     """
+    held: Sequence[Row]
     try:
         held = _HELD.decode(row[4]).items
-    except ProtocolError as error:
-        raise StoreCorruptError("a stream's row is damaged; restore the store") from error
+    except ProtocolError:
+        held = database.execute(
+            "SELECT sequence, message_id FROM messages WHERE sender_device = ? AND stream_id = ?"
+            " AND state = 'held' ORDER BY sequence",
+            row[:2],
+        ).fetchall()
     waiting = tuple((number, MessageId(one)) for number, one in held)
-    return StreamPosition(row[0], row[1], row[2], row[3], waiting, row[5])
+    gap_since = row[3] if waiting else None
+    return StreamPosition(row[0], row[1], row[2], gap_since, waiting, row[5])
 
 
 def message_of(row: Row) -> Message:

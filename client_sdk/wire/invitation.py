@@ -6,14 +6,13 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
-from client_sdk.wire.bundle import Superseded, UserField
+from client_sdk.wire.bundle import DeviceList, UserField
 from client_sdk.wire.codec import Codec, encode
 from client_sdk.wire.content import Counter
-from client_sdk.wire.encoded_keys import AccountKey, Ed25519Field, SigningKey
-from client_sdk.wire.envelope import Version
+from client_sdk.wire.encoded_keys import Ed25519Field, SigningKey
 from client_sdk.wire.errors import InvalidInvitationError, ProtocolError
 from client_sdk.wire.ids import DeviceNumber, DirectoryId, InvitationId
-from client_sdk.wire.limits import MAX_DEVICE_NUMBER, MAX_INVITATION_CHARACTERS, MAX_SUPERSEDED
+from client_sdk.wire.limits import MAX_DEVICE_NUMBER, MAX_INVITATION_CHARACTERS
 
 INVITATION_PREFIX: Final = "rmq1."
 INVITATION_LIFETIME_MS: Final = 72 * 60 * 60 * 1000
@@ -64,18 +63,12 @@ class Standing(NamedTuple):
     Attributes:
         may_reset: Whether a new account key is allowed beside the present one.
         device_number: The new device's, never used before.
-        account_key: The present one.
-        list_version: Of the present device list.
-        list_hash: ``device_list_hash`` of it, 32 bytes.
-        superseded: The account keys before the present one, as the list has them.
+        device_list: The present one, which the next one follows.
     """
 
     may_reset: bool
     device_number: Annotated[DeviceNumber, Field(ge=1, le=MAX_DEVICE_NUMBER)]
-    account_key: Annotated[AccountKey, Ed25519Field]
-    list_version: Version
-    list_hash: Secret
-    superseded: Annotated[tuple[Superseded, ...], Field(max_length=MAX_SUPERSEDED)] = ()
+    device_list: DeviceList
 
 
 class ReturnInvitation(NamedTuple):

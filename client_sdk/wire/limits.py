@@ -25,7 +25,7 @@ MAX_HEADER_BYTES: Final = 8 * KIB
 MAX_DIRECTORY_BYTES: Final = MAX_PACKET_BYTES - KIB
 """One directory request or reply: a packet less its topic."""
 
-MAX_INVITATION_CHARACTERS: Final = 12 * KIB
+MAX_INVITATION_CHARACTERS: Final = 16 * KIB
 """One invitation line; a whole one has about 2,200 characters."""
 
 MAX_CONTENT_TYPE_BYTES: Final = 128

@@ -19,15 +19,8 @@ LIMITED = 'ulimit -f {blocks}; exec "$@"'
 
 
 @pytest.fixture
-def user(clinic: Clinic, stranded: User, tmp_path: Path) -> User:
-    """A device of its own for each test: a copy of one that is enrolled."""
-    for suffix in ("", ".key"):
-        shutil.copy(f"{stranded.store}{suffix}", tmp_path / f"store.db{suffix}")
-    return User(stranded.name, tmp_path / "store.db")
-
-
-@pytest.fixture(scope="module")
-def stranded(clinic: Clinic) -> User:
+def user(clinic: Clinic) -> User:
+    """A device of its own for each test: copies of one would be noticed as what they are."""
     return clinic.doctor()
 
 

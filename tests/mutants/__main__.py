@@ -27,6 +27,9 @@ KNOWN = Path(__file__).with_name("known.toml")
 SURVIVED = {0, 5, 33, 34, 35}
 """Exit codes of mutmut's workers: passed, no test, skipped, suspicious."""
 
+OUT_OF_TIME = {-24, 24, 36, 152, 255}
+"""Counted as killed, and told: on a busy machine a survivor can be among them."""
+
 UNDECIDED = {None, 2}
 """Not run, interrupted; every other code is a test that failed or ran out of its time."""
 
@@ -82,6 +85,7 @@ def report(found: dict[str, int | None]) -> bool:
     """Print the score and every survivor; tell whether all is as it has to be."""
     survivors = [name for name, code in found.items() if code in SURVIVED]
     undecided = sum(code in UNDECIDED for code in found.values())
+    hung = sum(code in OUT_OF_TIME for code in found.values())
     score = 100 * (1 - len(survivors) / max(len(found) - undecided, 1))
     reasons, unknown = known(), 0
     for change in map(change_of, survivors):
@@ -89,7 +93,8 @@ def report(found: dict[str, int | None]) -> bool:
         unknown += reason is None
         print(f"survived: {change.function}\n  - {change.was}\n  + {change.becomes}")
         print(f"  {reason or 'NOT KNOWN: write a test, or its reason into ' + KNOWN.name}")
-    print(f"{len(found)} mutants, {len(survivors)} survived, {undecided} not run: {score:.1f} %")
+    print(f"{len(found)} mutants, {len(survivors)} survived, {hung} ran out of time, ", end="")
+    print(f"{undecided} not run: {score:.1f} % killed")
     within = score >= MIN_SCORE and len(survivors) <= MAX_SURVIVORS
     return within and not unknown and not undecided
 

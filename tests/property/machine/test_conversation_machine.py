@@ -109,5 +109,5 @@ class ConversationMachine(RuleBasedStateMachine):
 
 TestConversation = ConversationMachine.TestCase
 TestConversation.settings = settings(
-    max_examples=2_000 if FULL else 40, stateful_step_count=60 if FULL else 30
+    max_examples=2_000 if FULL else 30, stateful_step_count=60 if FULL else 30
 )

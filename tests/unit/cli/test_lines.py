@@ -1,4 +1,4 @@
-"""Lines of a pipe, whatever ends them."""
+"""Lines of a pipe: what comes out is what went in, a carriage return included."""
 
 import os
 from pathlib import Path
@@ -20,15 +20,15 @@ async def lines(*written: bytes) -> list[bytes]:
         os.close(reading)
 
 
-async def test_a_line_ends_with_lf_or_crlf_and_the_last_one_with_nothing() -> None:
+async def test_only_a_newline_ends_a_line_and_the_last_one_may_lack_it() -> None:
     assert await lines(b"unix\ndos\r\n\nin\rside\nlast") == [
         b"unix",
-        b"dos",
+        b"dos\r",
         b"",
         b"in\rside",
         b"last",
     ]
-    assert await lines(b"last\r") == [b"last"]
+    assert await lines(b"last\r") == [b"last\r"]
     assert await lines() == []
 
 

@@ -21,7 +21,7 @@ from tests.simulation.small_directory import SmallDirectory
 from tests.unit.delivery.test_rules_of_delivery import ALICE, BOB, SLOW, Room
 from tests.unit.machine import machine_parties
 from tests.unit.machine.household import list_of, more_devices, reply, take_list, without
-from tests.unit.machine.machine_parties import Party, make_party
+from tests.unit.machine.machine_parties import Party
 
 
 class Street(Room):
@@ -29,6 +29,7 @@ class Street(Room):
 
     def publish(self, device_list: DeviceList) -> None:
         """Let the directory give this list of alice's from now on."""
+        self.directory.newest[ALICE] = device_list
         for address, published in self.directory.devices.items():
             if address.startswith("alice-"):
                 published.device_list = device_list
@@ -177,9 +178,7 @@ async def test_a26_a_false_list_sends_nothing_and_changes_nothing(street: Street
     street.settle(one)
     await street.bob.context.peers.refresh(ALICE)
     known = await street.bob.context.peers.load(ALICE)
-    stranger = make_party("alice")
-    more_devices(stranger, 1)
-    street.publish(list_of(stranger))
+    street.publish(list_of(one)._replace(version=2, next_number=9))  # alice has not signed it
     await street.bob.send(ALICE, "kept")
     await street.until(
         lambda: any(r.action == Action.FETCH_BUNDLE for r in street.directory.requests)

@@ -18,7 +18,8 @@ from client_sdk.machine.changes import (
     ReceiptDue,
 )
 from client_sdk.machine.events import CloneSuspected, SessionDamaged, SessionRenewed
-from client_sdk.machine.healing import MAX_ANSWERS, MAX_REQUESTS, FreshContent, plan_request
+from client_sdk.machine.healing import FreshContent, plan_request
+from client_sdk.machine.pace import MAX_ANSWERS, MAX_REQUESTS
 from client_sdk.machine.prekeys import upload
 from client_sdk.machine.sending import FreshEnvelope, fresh_keys_wanted
 from client_sdk.stores.healing_rows import MAX_CANDIDATES

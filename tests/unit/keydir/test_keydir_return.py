@@ -8,7 +8,7 @@ from client_sdk.wire.bundle import NO_PREVIOUS_LIST, DeviceList, device_list_has
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import Action, FetchDeviceList, Status
 from client_sdk.wire.ids import DeviceNumber, UserName, device_address
-from client_sdk.wire.invitation import ReturnInvitation, parse_any_invitation
+from client_sdk.wire.invitation import ReturnInvitation, Standing, parse_any_invitation
 from client_sdk.wire.limits import MAX_DEVICE_NUMBER
 from keydir.commands import Invite, invite, revoke
 from keydir.errors import (
@@ -39,7 +39,11 @@ def recovering(
     directory: DirectoryParty, lost: DeviceParty, purpose: Purpose = Purpose.RECOVER
 ) -> DeviceParty:
     device, (_, standing) = invited(directory, purpose)
-    return under(device, lost.account, standing.list_version + 1, standing.list_hash)
+    return under(device, lost.account, standing.device_list.version + 1, _hash(standing))
+
+
+def _hash(standing: Standing) -> bytes:
+    return device_list_hash(standing.device_list)
 
 
 def under(
@@ -71,10 +75,7 @@ def test_the_invitation_says_where_the_account_stands(directory: DirectoryParty)
         assert standing == (
             purpose is Purpose.RESET,
             2,
-            lost.device_list.account_key,
-            1,
-            device_list_hash(lost.device_list),
-            (),
+            lost.device_list,
         )
 
 

@@ -32,25 +32,24 @@ from client_sdk.machine.errors import (
 )
 from client_sdk.machine.events import SessionRenewed
 from client_sdk.machine.healing import (
-    MAX_WINDOW_MS,
     RESEND_LIFETIME_MS,
-    WINDOW_MS,
     FreshContent,
     Verdict,
     candidate,
     judge,
     may_resend,
-    opened_window,
     plan_answer,
     plan_request,
     plan_resend,
 )
 from client_sdk.machine.opening import open_envelope
+from client_sdk.machine.pace import MAX_WINDOW_MS, WINDOW_MS, opened_window
 from client_sdk.machine.receiving import plan_receive
 from client_sdk.machine.sending import FreshEnvelope, fresh_keys_wanted
 from client_sdk.machine.state import PeerState
+from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import Relation
-from client_sdk.wire.envelope import ENVELOPE
+from client_sdk.wire.envelope import ENVELOPE, RATCHET_HEADER
 from client_sdk.wire.errors import MalformedError, ProtocolError
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
 from client_sdk.wire.limits import MAX_RESEND_IDS
@@ -334,17 +333,44 @@ def test_two_requests_that_cross_end_in_one_session() -> None:
     assert alice.current_id(bob) == bob.current_id(alice)
 
 
-def test_a_peer_that_cannot_read_our_first_message_moves_us_to_its_session() -> None:
-    alice, bob = make_pair()
-    first = alice.send(bob)
+def begin_after(bob: Party, alice: Party) -> None:
+    """Let bob begin a session that the crossing rule would not make the current one."""
     bob.begin(alice)
+    while bob.current_id(alice) < alice.current_id(bob):
+        bob.begin(alice)
+
+
+def request(bob: Party, alice: Party, envelope: OutboxEnvelope) -> OutboxEnvelope:
     state = bob.states[alice.user]
-    row = lost(bob, alice, first)
+    row = lost(bob, alice, envelope)
     bob.states[alice.user], changes = plan_request(
         bob.own, state, [row], content(state, alice.address), NOW
     )
-    alice.receive(bob.address, changes.envelopes[0])
+    return changes.envelopes[0]
+
+
+def test_a_peer_that_cannot_read_our_first_message_moves_us_to_its_session() -> None:
+    alice, bob = make_pair()
+    first = alice.send(bob)
+    begin_after(bob, alice)
+    alice.receive(bob.address, request(bob, alice, first))
     assert alice.current_id(bob) == bob.current_id(alice)
+
+
+def test_a_peer_that_has_only_ever_receipted_moves_us_to_its_session() -> None:
+    alice, bob = make_pair()
+    changes, _ = bob.receive(alice.address, alice.send(bob))
+    alice.receive(bob.address, bob.receipt(alice, list(changes.receipts_due)))
+    unread = with_other_tag(alice.send(bob))
+    begin_after(bob, alice)
+    alice.receive(bob.address, request(bob, alice, unread))
+    assert alice.current_id(bob) == bob.current_id(alice)
+
+
+def with_other_tag(envelope: OutboxEnvelope) -> OutboxEnvelope:
+    parsed = ENVELOPE.decode(envelope.payload)
+    header = RATCHET_HEADER.decode(parsed.header)._replace(session_tag=bytes(8))
+    return envelope._replace(payload=encode(parsed._replace(header=encode(header))))
 
 
 def test_a_content_of_an_unknown_kind_is_refused() -> None:

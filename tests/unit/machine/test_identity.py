@@ -126,6 +126,7 @@ def test_sessions_under_the_earlier_key_are_deleted() -> None:
     assert bob.address in state.sessions
     assert step.state.sessions == {}
     assert step.changes.devices_gone == (bob.address,)
+    assert plan_shown(state).changed_sessions(state) == ()
 
 
 def test_devices_that_are_under_the_new_key_as_well_keep_what_lies_there_for_them() -> None:

@@ -564,11 +564,20 @@ async def test_a_write_waits_for_another_process_without_holding_up_the_loop(pat
     await store.close()
 
 
-async def test_a_damaged_stream_row_is_told() -> None:
+async def test_a_damaged_stream_row_is_made_anew_of_the_messages_that_it_held() -> None:
     store = SqliteStore.in_memory()
-    await store._execute("INSERT INTO streams VALUES ('bob-1', x'00', 'bob', 1, 5, x'FF', 0)", ())
-    with pytest.raises(StoreCorruptError):
-        await store.gaps_since(9)
+    held = [incoming("later", 7), incoming("sooner", 5)]
+    shown = incoming("shown", 3, state=MessageState.READY)
+    await store.commit(Changes(based_on=(UserRevision(BOB, 0),), messages=(*held, shown)))
+    values = (held[0].sender_device, held[0].stream_id)
+    await store._execute("INSERT INTO streams VALUES (?, ?, 'bob', 4, 5, x'FF', 0)", values)
+    ((user, stream),) = await store.gaps_since(9)
+    assert (user, stream.gap_since) == (BOB, 5)
+    assert stream.held == ((5, held[1].message_id), (7, held[0].message_id))
+    assert (await store.snapshot(BOB)).streams == (stream,)
+    await store._execute("UPDATE messages SET state = 'handled'", ())
+    (left,) = (await store.snapshot(BOB)).streams
+    assert (left.held, left.gap_since) == ((), None)
     await store.close()
 
 

@@ -15,10 +15,10 @@ from client_sdk.wire.invitation import (
     parse_any_invitation,
     parse_invitation,
 )
-from client_sdk.wire.limits import MAX_DEVICE_NUMBER
+from client_sdk.wire.limits import MAX_DEVICE_NUMBER, MAX_DEVICES
 from tests.unit.wire.samples import INVITATION, LIST, fill
 
-STANDING = Standing(True, DeviceNumber(2), LIST.account_key, 1, fill(32, 9))
+STANDING = Standing(True, DeviceNumber(2), LIST)
 RETURNING = ReturnInvitation(INVITATION, STANDING)
 
 
@@ -51,9 +51,9 @@ def test_every_changed_or_missing_character_is_noticed() -> None:
     [
         STANDING._replace(device_number=DeviceNumber(0)),
         STANDING._replace(device_number=DeviceNumber(MAX_DEVICE_NUMBER + 1)),
-        STANDING._replace(list_version=0),
-        STANDING._replace(list_hash=fill(31, 9)),
-        STANDING._replace(account_key=fill(32, 9)),
+        STANDING._replace(device_list=LIST._replace(version=0)),
+        STANDING._replace(device_list=LIST._replace(previous_hash=fill(31, 9))),
+        STANDING._replace(device_list=None),
         STANDING._replace(may_reset=2),
     ],
 )
@@ -66,6 +66,13 @@ def test_the_last_device_number_is_a_good_one() -> None:
     last = STANDING._replace(device_number=DeviceNumber(MAX_DEVICE_NUMBER), may_reset=False)
     line = format_invitation(ReturnInvitation(INVITATION, last))
     assert parse_any_invitation(line) == ReturnInvitation(INVITATION, last)
+
+
+def test_a_list_of_the_most_devices_fits_into_a_line() -> None:
+    full = LIST._replace(devices=LIST.devices[:1] * MAX_DEVICES)
+    invitation = INVITATION._replace(broker_urls=("mqtt://" + "h" * 249,) * 2)
+    returning = ReturnInvitation(invitation, STANDING._replace(device_list=full))
+    assert parse_any_invitation(format_invitation(returning)) == returning
 
 
 def test_no_secret_of_it_stands_in_its_repr() -> None:
