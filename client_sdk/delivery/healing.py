@@ -148,6 +148,8 @@ class Healing:
             )
             await context.peers.commit(state, combine(step, changes), (device,))
         context.publish_bell.ring()
+        if step.late:
+            context.outbox_bell.ring()
         if len(due) > len(asked):
             context.healing_bell.ring()
 

@@ -21,6 +21,7 @@ from client_sdk.core.session_record import SessionRecord, find, update
 from client_sdk.machine.changes import (
     Candidate,
     Changes,
+    Late,
     Message,
     MessageState,
     OutboxEnvelope,
@@ -181,7 +182,7 @@ def may_resend(
         and hmac.compare_digest(envelope.identity_key, remote.identity_key)
         and hmac.compare_digest(digest, due.digest)
         and message.outgoing
-        and message.conversation == state.user
+        and (state.is_own or message.conversation == state.user)
         and message.state in _SENT
         and message.sent_at + RESEND_LIFETIME_MS > now
         and (message.expires_at is None or message.expires_at > now)
@@ -197,11 +198,18 @@ def plan_resend(
 ) -> tuple[PeerState, Changes]:
     """Seal a message again for the device of its envelope; the new one takes its place.
 
+    A copy for one's own device is late again instead: its number among the copies is stored.
+
     Raises:
         NoSessionError: There is no session with the device; nothing changed.
     """
     old, message = again
-    content = message_content(own, state, message)
+    if state.is_own:
+        late = Late(message.message_id, old.recipient, state.user)
+        gone = (old.envelope_id,)
+        return state, Changes(based_on=based_on(state), envelopes_gone=gone, late=(late,))
+    start = min(state.starts.get(old.recipient, message.sequence), message.sequence)
+    content = message_content(own, state, message)._replace(stream_start=start)
     sealed, envelope = _seal(state, old.recipient, content, fresh, now)
     changes = Changes(
         based_on=based_on(state),

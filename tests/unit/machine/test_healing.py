@@ -18,6 +18,7 @@ from client_sdk.core.session_record import archive_current
 from client_sdk.machine.changes import (
     Candidate,
     HealingPace,
+    Late,
     Message,
     MessageState,
     OutboxEnvelope,
@@ -310,6 +311,36 @@ def test_a_message_that_another_device_has_is_still_sealed_again_for_this_one(st
     message = stored(alice, envelope)._replace(state=MessageState(state), expires_at=NOW + 1)
     due = due_for(bob, envelope)
     assert may_resend(alice.states[bob.user], due, envelope, message, NOW)
+
+
+def test_a_message_sealed_again_says_where_the_stream_of_its_device_starts() -> None:
+    alice, bob = talking()
+    first, envelope = alice.send(bob), alice.send(bob)
+    state = alice.states[bob.user]
+    again = (envelope, stored(alice, envelope))
+    for start, told in ((first, 2), (None, 3)):
+        starts = {bob.address: 2} if start else {}
+        known = replace(state, starts=starts)
+        _, changes = plan_resend(alice.own, known, again, fresh(known, bob.address), NOW)
+        bobs = replace(bob.states[alice.user], streams={})
+        bob.states[alice.user] = bobs
+        opened = open_envelope(
+            bob.own, bobs, bob.arrived(alice.address, changes.envelopes[0]), None, NOW
+        )[1]
+        assert opened.content.stream_start == told
+
+
+def test_a_copy_that_ones_own_device_lost_is_late_again_and_keeps_its_number() -> None:
+    alice, bob = talking()
+    envelope = alice.send(bob)
+    to_own = envelope._replace(recipient=DeviceAddress("alice-2"), user=alice.user)
+    own = PeerState(3, empty_state(alice.user).peer, None, {}, {}, alice.address)
+    again = (to_own, stored(alice, envelope))
+    state, changes = plan_resend(alice.own, own, again, fresh(own, to_own.recipient), NOW)
+    assert state is own
+    assert changes.envelopes == ()
+    assert changes.envelopes_gone == (envelope.envelope_id,)
+    assert changes.late == (Late(again[1].message_id, to_own.recipient, alice.user),)
 
 
 def test_two_requests_that_cross_end_in_one_session() -> None:
