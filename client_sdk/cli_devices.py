@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +18,14 @@ from client_sdk.cli_options import (
 )
 from client_sdk.device_handles import DeviceInfo
 from client_sdk.messenger import Messenger
-from client_sdk.printing import EXIT_FAILED, EXIT_TIMED_OUT, Output, reported_errors, warn
+from client_sdk.printing import (
+    EXIT_FAILED,
+    EXIT_TIMED_OUT,
+    Output,
+    reported_errors,
+    warn,
+    write_private,
+)
 from client_sdk.signals import until_signalled
 
 app = typer.Typer()
@@ -66,6 +74,7 @@ def link(
     manager: Annotated[
         bool, typer.Option("--manager", help="Let it link and remove devices, too.")
     ] = False,
+    svg: Annotated[Path | None, typer.Option(help="Write the code there as a QR code.")] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds.")] = None,
     passphrase_file: PassphraseFile = None,
     broker_url: BrokerUrl = None,
@@ -80,6 +89,8 @@ def link(
         if text is None:
             request = await messenger.link_request()
             text = request.code
+            if svg is not None:
+                write_private(svg, request.qr_svg())
             output.say(
                 {"code": text, "address": request.address, "expires_at": request.expires_at},
                 f"on the new device, as {request.address}:\n  ratchetmq enroll {text}",

@@ -20,7 +20,7 @@ from client_sdk.cli_options import (
 from client_sdk.handles import SafetyNumber
 from client_sdk.machine.identity import Identity
 from client_sdk.messenger import Messenger
-from client_sdk.printing import EXIT_FAILED, Output, reported_errors, warn
+from client_sdk.printing import EXIT_FAILED, Output, reported_errors, warn, write_private
 from client_sdk.stores.sqlite import key_file, store_exists
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import UserName
@@ -117,7 +117,7 @@ def safety_number(
         await connect(messenger)
         number = await messenger.safety_number(user)
         if svg is not None:
-            _write(svg, number.qr_svg())
+            write_private(svg, number.qr_svg())
         fields = _number_fields(number)
         line = f"{number.user}  ({number.identity})\n{number}\n{number.qr_lines()}"
         if matches is not None:
@@ -199,10 +199,3 @@ def _read_code(file: Path) -> str:
     if len(data) > MAX_CODE_BYTES:
         raise MisuseError(f"{file} is no recovery code: it is too long; nothing was changed")
     return utf8(data, f"the recovery code file {file}")
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise MisuseError(f"cannot write {file}: {error.strerror}") from error

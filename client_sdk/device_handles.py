@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Self
 
+from client_sdk import qr
 from client_sdk.wire.bundle import DeviceList
 from client_sdk.wire.ids import DeviceAddress, device_address
 from client_sdk.wire.linking import LinkCode, format_link_code
@@ -43,6 +44,14 @@ class LinkRequest:
     def of(cls, code: LinkCode) -> Self:
         """Return the app's view of a link code."""
         return cls(format_link_code(code), code.address, code.invitation.expires_at)
+
+    def qr_svg(self) -> str:
+        """Return the code as a QR code, a whole SVG document; as secret as the code itself.
+
+        Raises:
+            TextTooLongError: Too many broker addresses are in it; pass ``code`` on as text.
+        """
+        return qr.svg(self.code)
 
 
 @dataclass(frozen=True, slots=True)

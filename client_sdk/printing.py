@@ -6,6 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import typer
@@ -15,6 +16,8 @@ from client_sdk.wire.errors import MessagingError, MisuseError, OperationalError
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_TIMED_OUT: Final = 3
+
+PRIVATE_MODE: Final = 0o600
 
 CONTINUATION: Final = "\n    | "
 """How a message's further lines begin for a person: no line of another sender looks so."""
@@ -101,3 +104,18 @@ def reported_errors() -> Iterator[None]:
         raise typer.Exit(EXIT_USAGE if isinstance(error, MisuseError) else EXIT_FAILED) from None
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_FAILED) from None
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that nobody else may read, in place of one that is there.
+
+    Raises:
+        MisuseError: It cannot be written; what was there may be gone.
+    """
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_MODE)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            os.fchmod(descriptor, PRIVATE_MODE)
+            opened.write(text)
+    except OSError as error:
+        raise MisuseError(f"cannot write {file}: {error.strerror}; choose another place") from error

@@ -5,8 +5,13 @@ from typing import Final
 
 import segno
 
-ERROR_CORRECTION: Final = "m"
-"""Level M: a code is still read with 15 % of it hidden, and stays small."""
+from client_sdk.wire.errors import MisuseError
+
+SHORT_TEXT_BYTES: Final = 500
+"""Texts up to here are drawn at level M, still read with 15 % hidden; longer ones at level L."""
+
+MAX_TEXT_BYTES: Final = 2953
+"""What the largest code holds at level L; ISO/IEC 18004, table 7."""
 
 QUIET_MODULES: Final = 4
 """The light border around a code; ISO/IEC 18004 asks for 4 modules."""
@@ -18,8 +23,18 @@ _HALVES: Final = {(False, False): "█", (False, True): "▀", (True, False): "�
 """Two modules, one above the other, as one character; light ones are the drawn ones."""
 
 
+class TextTooLongError(MisuseError):
+    """A text that no QR code holds."""
+
+    code = "text_too_long"
+
+
 def svg(text: str) -> str:
-    """Return a whole SVG document with the QR code of ``text``."""
+    """Return a whole SVG document with the QR code of ``text``.
+
+    Raises:
+        TextTooLongError: It has over ``MAX_TEXT_BYTES``; pass it on as text.
+    """
     buffer = io.BytesIO()
     _code(text).save(
         buffer, kind="svg", scale=SVG_SCALE, border=QUIET_MODULES, xmldecl=False, light="#fff"
@@ -43,4 +58,10 @@ def lines(text: str) -> str:
 
 
 def _code(text: str) -> segno.QRCode:
-    return segno.make_qr(text, error=ERROR_CORRECTION)
+    length = len(text.encode())
+    if length > MAX_TEXT_BYTES:
+        raise TextTooLongError(
+            f"{length} bytes do not fit into a QR code, which holds {MAX_TEXT_BYTES}; nothing was"
+            " written: pass the text on as it is"
+        )
+    return segno.make_qr(text, error="m" if length <= SHORT_TEXT_BYTES else "l")
