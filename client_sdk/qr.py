@@ -7,8 +7,11 @@ import segno
 
 from client_sdk.wire.errors import MisuseError
 
+ERROR_CORRECTION: Final = "m"
+"""Level M: a code is still read with 15 % of it hidden, and stays small."""
+
 SHORT_TEXT_BYTES: Final = 500
-"""Texts up to here are drawn at level M, still read with 15 % hidden; longer ones at level L."""
+"""Longer texts are drawn at level L, 7 %: at level M their modules would be too fine to scan."""
 
 MAX_TEXT_BYTES: Final = 2953
 """What the largest code holds at level L; ISO/IEC 18004, table 7."""
@@ -64,4 +67,4 @@ def _code(text: str) -> segno.QRCode:
             f"{length} bytes do not fit into a QR code, which holds {MAX_TEXT_BYTES}; nothing was"
             " written: pass the text on as it is"
         )
-    return segno.make_qr(text, error="m" if length <= SHORT_TEXT_BYTES else "l")
+    return segno.make_qr(text, error=ERROR_CORRECTION if length <= SHORT_TEXT_BYTES else "l")
