@@ -14,9 +14,9 @@ from client_sdk.cli_options import (
     Json,
     PassphraseFile,
     Store,
-    connect,
     first_line,
     look,
+    look_online,
     read_passphrase,
 )
 from client_sdk.handles import HistoryMessage
@@ -127,7 +127,6 @@ def status(
     """Print who this device is, whether it reaches its broker, and what waits."""
 
     async def show(messenger: Messenger) -> None:
-        await connect(messenger)
         counts = await messenger.counts()
         identities = await messenger.identities()
         error = messenger.connection_error
@@ -149,9 +148,7 @@ def status(
         lines = "\n".join(f"{name}: {_shown(value)}" for name, value in fields.items())
         Output(json_lines=json_lines).say(fields, lines)
 
-    with reported_errors():
-        passphrase = read_passphrase(passphrase_file)
-        look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), show)
+    look_online(store, passphrase_file, broker_url, show)
 
 
 def _shown(value: object) -> object:

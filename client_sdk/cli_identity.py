@@ -11,14 +11,12 @@ from client_sdk.cli_options import (
     Json,
     PassphraseFile,
     Store,
-    connect,
     first_line,
-    look,
+    look_online,
     read_passphrase,
     utf8,
 )
 from client_sdk.handles import SafetyNumber
-from client_sdk.machine.identity import Identity
 from client_sdk.messenger import Messenger
 from client_sdk.printing import EXIT_FAILED, Output, reported_errors, warn, write_private
 from client_sdk.stores.sqlite import key_file, store_exists
@@ -75,7 +73,6 @@ def contacts(
     """Print whom this user may write to; the last known ones when offline."""
 
     async def show(messenger: Messenger) -> None:
-        await connect(messenger)
         output = Output(json_lines=json_lines)
         identities = await messenger.identities()
         for one in await messenger.contacts():
@@ -86,9 +83,7 @@ def contacts(
                 line = f"{line}  ({identities[one.user]})"
             output.say(fields, line)
 
-    with reported_errors():
-        passphrase = read_passphrase(passphrase_file)
-        look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), show)
+    look_online(store, passphrase_file, broker_url, show)
 
 
 @app.command()
@@ -114,7 +109,6 @@ def safety_number(
 
     async def show(messenger: Messenger) -> None:
         nonlocal code
-        await connect(messenger)
         number = await messenger.safety_number(user)
         if svg is not None:
             write_private(svg, number.qr_svg())
@@ -127,9 +121,7 @@ def safety_number(
             code = 0 if same else EXIT_FAILED
         Output(json_lines=json_lines).say(fields, line)
 
-    with reported_errors():
-        passphrase = read_passphrase(passphrase_file)
-        look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), show)
+    look_online(store, passphrase_file, broker_url, show)
     raise typer.Exit(code)
 
 
@@ -145,13 +137,10 @@ def verify(
     """Say that the safety number shown last was compared; another key then stops all sending."""
 
     async def mark(messenger: Messenger) -> None:
-        await connect(messenger)
         await messenger.verify(user)
-        _say_identity(Output(json_lines=json_lines), user, await messenger.identity(user))
+        await _say_identity(messenger, user, json_lines=json_lines)
 
-    with reported_errors():
-        passphrase = read_passphrase(passphrase_file)
-        look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), mark)
+    look_online(store, passphrase_file, broker_url, mark)
 
 
 @app.command()
@@ -166,13 +155,10 @@ def trust(
     """Go on with a verified user's new key without comparing it; the user is unverified then."""
 
     async def accept(messenger: Messenger) -> None:
-        await connect(messenger)
         await messenger.trust(user)
-        _say_identity(Output(json_lines=json_lines), user, await messenger.identity(user))
+        await _say_identity(messenger, user, json_lines=json_lines)
 
-    with reported_errors():
-        passphrase = read_passphrase(passphrase_file)
-        look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), accept)
+    look_online(store, passphrase_file, broker_url, accept)
 
 
 def _number_fields(number: SafetyNumber) -> dict[str, object]:
@@ -184,8 +170,10 @@ def _number_fields(number: SafetyNumber) -> dict[str, object]:
     }
 
 
-def _say_identity(output: Output, user: str, identity: Identity) -> None:
-    output.say({"user": UserName(user), "identity": str(identity)}, f"{user}: {identity}")
+async def _say_identity(messenger: Messenger, user: str, *, json_lines: bool) -> None:
+    identity = await messenger.identity(user)
+    fields: dict[str, object] = {"user": UserName(user), "identity": str(identity)}
+    Output(json_lines=json_lines).say(fields, f"{user}: {identity}")
 
 
 def _read_code(file: Path) -> str:

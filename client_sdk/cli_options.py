@@ -11,7 +11,7 @@ import typer
 
 from client_sdk.lines import lines_of
 from client_sdk.messenger import Messenger
-from client_sdk.printing import open_stdin
+from client_sdk.printing import open_stdin, reported_errors
 from client_sdk.wire.errors import MisuseError
 
 PASSPHRASE_VARIABLE: Final = "RATCHETMQ_PASSPHRASE"  # noqa: S105 - the name, not the value
@@ -86,6 +86,23 @@ def look(opened: Opened, show: Callable[[Messenger], Awaitable[None]]) -> None:
             await show(messenger)
 
     asyncio.run(run())
+
+
+def look_online(
+    store: Path,
+    passphrase_file: Path | None,
+    broker_url: str | None,
+    show: Callable[[Messenger], Awaitable[None]],
+) -> None:
+    """Run one command on a device that is connected, where it can be; errors end the program."""
+
+    async def connected(messenger: Messenger) -> None:
+        await connect(messenger)
+        await show(messenger)
+
+    with reported_errors():
+        passphrase = read_passphrase(passphrase_file)
+        look(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), connected)
 
 
 async def connect(messenger: Messenger) -> None:
