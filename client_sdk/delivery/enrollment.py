@@ -140,6 +140,12 @@ def enroll_login(invitation: Invitation) -> Login:
     return Login(ENROLL_LOGIN_PREFIX + invitation.invitation_id, password_text(secret))
 
 
+def sealed_request(invitation: Invitation, request: EnrollRequest) -> bytes:
+    """Return an enrolment request that only the invitation's directory can open."""
+    info = enroll_info(invitation.directory_id, invitation.invitation_id)
+    return hpke.seal(invitation.directory_hpke_key, encode(request), info)
+
+
 async def _redeem(record: DeviceRecord, urls: Sequence[str]) -> EnrollReply:
     invitation = record.invitation
     try:
@@ -174,8 +180,7 @@ async def _exchange(connection: Connection, record: DeviceRecord) -> EnrollReply
         credential_hash=secret_hash(password_text(record.credential)),
         reply_key=pair.public,
     )
-    info = enroll_info(invitation.directory_id, invitation.invitation_id)
-    sealed = hpke.seal(invitation.directory_hpke_key, encode(request), info)
+    sealed = sealed_request(invitation, request)
     for _ in range(REPEATS):
         await connection.publish(topics.enroll(invitation.invitation_id), sealed)
         try:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from client_sdk import entropy
-from client_sdk.core import hpke
 from client_sdk.core.hpke import HpkeKeyPair
-from client_sdk.delivery.enrollment import enroll_login, verified_answers
+from client_sdk.delivery.enrollment import enroll_login, sealed_request, verified_answers
 from client_sdk.delivery.errors import (
     AlreadyEnrolledError,
     InvitationRefusedError,
@@ -34,7 +33,6 @@ from client_sdk.wire.directory import (
     EnrollReply,
     EnrollRequest,
     Status,
-    enroll_info,
 )
 from client_sdk.wire.invitation import SECRET_BYTES
 from client_sdk.wire.linking import LinkCode
@@ -132,8 +130,7 @@ async def _wait_for_approval(connection: Connection, record: LinkingRecord) -> E
         credential_hash=asked.credential_hash,
         reply_key=asked.reply_key,
     )
-    info = enroll_info(invitation.directory_id, invitation.invitation_id)
-    sealed = hpke.seal(invitation.directory_hpke_key, encode(request), info)
+    sealed = sealed_request(invitation, request)
     pair = HpkeKeyPair.from_private_bytes(record.reply_private)
 
     async def ask() -> None:
