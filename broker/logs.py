@@ -5,17 +5,9 @@ Lines carry ids and sizes only: no payload, no password, no text that a stranger
 
 import logging
 
-import structlog
+from keydir.logs import get_logger
 
-
-def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """Return a structured logger that hands its fields to the standard logger ``name``."""
-    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
-        logging.getLogger(name),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
-    )
-    return logger
+__all__ = ["get_logger", "quiet_engine"]
 
 
 def quiet_engine() -> None:
