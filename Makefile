@@ -94,9 +94,11 @@ mutants: $(VENV)/.mutants
 
 # Tools of a proof of its own: installed when it is called for the first time.
 $(VENV)/.fuzz $(VENV)/.mutants: $(VENV)/.%: requirements-%.lock $(INSTALLED)
-	@$(PIP) install --require-hashes -r $<
+	@$(PIP) install --require-hashes --no-deps -r $<
 	@touch $@
 
+# The locks are complete, so nothing is resolved at installation (--no-deps): older versions of pip
+# look for the newest release of a package that is required with an extra, whatever the lock says.
 # CUSTOM_COMPILE_COMMAND keeps this machine's settings out of the header of the lock.
 LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
@@ -112,6 +114,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 		{ echo "Python 3.11 or newer is needed: call make PYTHON=python3.11" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing the pinned dependencies into $(VENV) (once; about a minute)"
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
