@@ -6,12 +6,14 @@ from tests.conformance.client import Client, Clients
 from tests.conformance.packets import (
     BAD_PROTOCOL,
     CONNACK,
+    PUBACK,
     PUBCOMP,
     PUBREC,
     PUBREL,
     Hello,
     Packet,
     acknowledgement,
+    publish,
 )
 
 STAYS = Hello("stays", clean=False)
@@ -227,3 +229,23 @@ async def test_a_take_over_with_a_clean_session_ends_the_old_one(
     await first.closed()
     await publisher.publish("a")
     assert await second.all_until_end(publisher) == []
+
+
+async def test_what_was_not_replayed_yet_is_sent_when_the_session_goes_on(
+    clients: Clients, publisher: Client
+) -> None:
+    """MQTT-3.1.2-5, MQTT-4.5.0-1: also what arrived live behind a replay that stalled."""
+    for number in range(700):
+        publisher.send(publish(f"kept/{number}", b"x", 1, retain=True))
+        await publisher.expect(PUBACK)
+    client = await clients.connect(STAYS)
+    await client.subscribe("kept/+", qos=1)
+    await client.message()
+    await publisher.publish("kept/live", b"x", retain=True)
+    await client.abort()
+    client = await clients.connect(STAYS)
+    found: set[str] = set()
+    while len(found) < 701:
+        (message,) = await client.messages(1)
+        found.add(message.topic)
+    assert found == {"kept/live", *(f"kept/{number}" for number in range(700))}
