@@ -14,7 +14,7 @@ from broker.acl import (
     may_receive,
     may_subscribe,
 )
-from broker.filters import matches
+from tests.unit.broker.matching import matches
 from client_sdk.wire.limits import MAX_DIRECTORY_BYTES, MAX_ENVELOPE_BYTES
 
 ID = "a" * 26
