@@ -9,7 +9,6 @@ import pytest
 from broker.embedded import EmbeddedBroker
 from broker.limits import MIB, BrokerLimits
 from broker.settings import BrokerSettings
-from client_sdk.wire.codec import decode
 from client_sdk.wire.limits import MAX_PACKET_BYTES
 from client_sdk.wire.notice import NOTICE, NoticeReason
 from tests.brokers.memory_credentials import MemoryCredentials
@@ -82,7 +81,7 @@ async def test_a42_a_sender_over_its_quota_is_told_and_not_acknowledged(
     (told,) = await alice.until(1)
     assert told.topic.startswith(NOTICES.removesuffix("+"))
     assert not told.retain
-    notice = decode(NOTICE, told.payload)
+    notice = NOTICE.decode(told.payload)
     assert (NoticeReason(notice.reason), notice.topic) == (NoticeReason.OVER_QUOTA, over)
     assert set(waiting(bounded)) == {mail_topic(number) for number in range(MESSAGES)}
     assert await alice.ping()
