@@ -23,6 +23,7 @@ from tests.brokers.real_clients import (
 from tests.conftest import RequireProgram
 
 NAMES = ("mosquitto", "paho", "aiomqtt", "mqtt.js")
+PAIRS = list(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
 BINARY = bytes(range(256))
 MAIL = {mail_topic(1): b"sealed", mail_topic(2): BINARY, mail_topic(3): b"\xff" * 90_000}
 
@@ -60,7 +61,7 @@ def made(name: str, broker: EmbeddedBroker, request: pytest.FixtureRequest) -> R
     return PahoLibrary(broker.port) if name == "paho" else AiomqttLibrary(broker.port)
 
 
-@pytest.mark.parametrize(("sender", "recipient"), zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
+@pytest.mark.parametrize(("sender", "recipient"), PAIRS)
 async def test_mail_of_one_client_is_received_and_cleared_by_another(
     serving: EmbeddedBroker, request: pytest.FixtureRequest, sender: str, recipient: str
 ) -> None:

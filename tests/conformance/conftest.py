@@ -13,25 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from broker.embedded import EmbeddedBroker
-from broker.limits import BrokerLimits
 from broker.settings import BrokerSettings
 from tests.conformance.client import Client, Clients
-from tests.conformance.open_auth import OpenAccess, OpenCredentials, OpenPlugin
+from tests.conformance.open_auth import open_embedded
 from tests.conformance.packets import Hello
 from tests.conftest import RequireProgram
 
 ON_MOSQUITTO = os.environ.get("RATCHETMQ_CONFORMANCE") == "mosquitto"
-OPEN_PLUGIN = f"{OpenPlugin.__module__}.{OpenPlugin.__qualname__}"
 
 
 @asynccontextmanager
-async def open_broker(folder: Path, limits: BrokerLimits | None = None) -> AsyncIterator[int]:
-    """Our engine with the test's plugin and access; its port."""
-    settings = BrokerSettings(port=0, data_dir=folder, limits=limits or BrokerLimits())
-    broker = EmbeddedBroker(
-        settings, OpenCredentials(), access=OpenAccess(), auth_plugin=OPEN_PLUGIN
-    )
+async def _ours(folder: Path) -> AsyncIterator[int]:
+    broker = open_embedded(BrokerSettings(port=0, data_dir=folder))
     await broker.start()
     try:
         yield broker.port
@@ -75,7 +68,7 @@ async def port(tmp_path: Path, require_program: RequireProgram) -> AsyncIterator
     running: AbstractAsyncContextManager[int] = (
         _mosquitto(require_program("mosquitto"), tmp_path)
         if ON_MOSQUITTO
-        else open_broker(tmp_path / "broker")
+        else _ours(tmp_path / "broker")
     )
     async with running as number:
         yield number

@@ -8,7 +8,9 @@ from amqtt.session import Session
 
 from broker.acl import Publication
 from broker.auth import IDENTITY, Identity
+from broker.embedded import EmbeddedBroker
 from broker.ports import Credentials
+from broker.settings import BrokerSettings
 
 FORBIDDEN = "forbidden"
 _HASH = hashlib.sha256(b"one secret for all").digest()
@@ -49,6 +51,12 @@ class OpenAccess:
 
     def may_receive(self, login: str, topic: str) -> bool:  # noqa: ARG002
         return not _is_forbidden(topic)
+
+
+def open_embedded(settings: BrokerSettings) -> EmbeddedBroker:
+    """Return our broker with this plugin and these rules."""
+    plugin = f"{OpenPlugin.__module__}.{OpenPlugin.__qualname__}"
+    return EmbeddedBroker(settings, OpenCredentials(), access=OpenAccess(), auth_plugin=plugin)
 
 
 def _is_forbidden(topic: str) -> bool:
