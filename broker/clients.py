@@ -71,6 +71,7 @@ class Clients:
         del self.connections[subscriber.client_id]
         _log.info("connection closed", login=connection.login, reason=connection.link.reason)
         if subscriber.persistent:
+            subscriber.interrupted(replaying=connection.replaying)
             self._remember(subscriber)
         else:
             self._forget(subscriber)
@@ -97,7 +98,6 @@ class Clients:
                 self.end(connection)
 
     def _remember(self, subscriber: Subscriber) -> None:
-        subscriber.missed.clear()
         self.absent[subscriber.client_id] = subscriber
         if len(self.absent) > self._limits.max_sessions:
             self._statistics.drop("sessions")

@@ -55,6 +55,11 @@ class Router(Protocol):
         """
         ...
 
+    @property
+    def newest_batch(self) -> int:
+        """The batch that all that was published before is in, or in one before it."""
+        ...
+
     def published(self, connection: Connection) -> None:
         """Stop reading from who publishes faster than the disk writes."""
         ...
@@ -112,7 +117,8 @@ class Conversation:
         statistics, connection = self._router.statistics, self._connection
         statistics.bytes_in += len(frame.body)
         received = self._subscriber.received
-        batch: int | None = 0
+        # A message at QoS 2 that came before is answered again, and not before it is on disk.
+        batch: int | None = self._router.newest_batch
         if packet.qos < _EXACTLY_ONCE or packet.packet_id not in received:
             if packet.qos == _EXACTLY_ONCE and len(received) >= self._router.limits.max_inflight:
                 raise MalformedError("more messages at QoS 2 than may be in flight")

@@ -156,6 +156,11 @@ class Engine(Broker):
         self._route(origin, publication)
         return batch
 
+    @property
+    def newest_batch(self) -> int:
+        """See ``Router``."""
+        return self.mail.newest
+
     def published(self, connection: Connection) -> None:
         """See ``Router``."""
         if self.mail.is_behind:
@@ -189,7 +194,7 @@ class Engine(Broker):
         topic, clears = publication.topic, publication.clears
         own_clear = clears and topic.startswith(topics.DEVICE_TREES)
         for reader, qos in self.routes.readers_of(topic).items():
-            # Who clears mail is not told of it: every client ignores that, and it is half the traffic.
+            # Who clears mail is not told of it: clients ignore that, and it is half the traffic.
             if own_clear and reader.login == origin:
                 continue
             if not self.access.may_receive(reader.login, topic):

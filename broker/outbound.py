@@ -38,6 +38,7 @@ class Outbound:
         """Start with nothing owed."""
         self._limits = limits
         self._in_flight: dict[int, _InFlight] = {}
+        self._in_flight_bytes = 0
         self._queue: deque[Publication] = deque()
         self._queued_bytes = 0
         self._last_id = 0
@@ -70,14 +71,18 @@ class Outbound:
 
     @property
     def may_send(self) -> bool:
-        """Whether one more delivery fits into the window."""
-        return len(self._in_flight) < self._limits.max_inflight
+        """Whether one more delivery fits into the window, by count and by bytes."""
+        return (
+            len(self._in_flight) < self._limits.max_inflight
+            and self._in_flight_bytes < self._limits.max_queue_bytes
+        )
 
     def send(self, message: Publication) -> bytes:
         """Put a message at QoS 1 or 2 in flight; the window has to have room for it."""
         number = self._next_id()
         packet = Publish(message.topic, message.payload, message.qos, message.retain, number)
         self._in_flight[number] = _InFlight(packet)
+        self._in_flight_bytes += len(message.payload)
         return encode_publish(packet)
 
     def pump(self) -> Iterator[bytes]:
@@ -92,11 +97,12 @@ class Outbound:
 
     def acknowledged(self, packet_id: int) -> None:
         """Note a PUBACK or PUBCOMP; unknown ids change nothing."""
-        self._in_flight.pop(packet_id, None)
+        self._released(self._in_flight.pop(packet_id, None))
 
     def received(self, packet_id: int) -> bytes:
         """Note a PUBREC; return the PUBREL that answers it, also where the id is unknown."""
         if packet_id in self._in_flight:
+            self._released(self._in_flight[packet_id])
             self._in_flight[packet_id] = _InFlight(None)
         return encode_ack(PUBREL, packet_id)
 
@@ -107,6 +113,10 @@ class Outbound:
                 yield encode_ack(PUBREL, number)
             else:
                 yield encode_publish(one.message, dup=True)
+
+    def _released(self, one: _InFlight | None) -> None:
+        if one is not None and one.message is not None:
+            self._in_flight_bytes -= len(one.message.payload)
 
     def _next_id(self) -> int:
         while True:

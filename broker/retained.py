@@ -116,6 +116,11 @@ class WaitingMail:
         return self._newest
 
     @property
+    def newest(self) -> int:
+        """The number of the newest batch, on disk or not."""
+        return self._newest
+
+    @property
     def is_behind(self) -> bool:
         """Whether so much waits for the disk that no more should be taken."""
         return self._collecting.size + self._writing.size > MAX_UNWRITTEN_BYTES

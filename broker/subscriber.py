@@ -68,6 +68,11 @@ class Subscriber:
         else:
             self.missed_all = True
 
+    def interrupted(self, *, replaying: bool) -> None:
+        """Note that the connection ended: what was still to be sent is sent after the next one."""
+        self.missed_all = self.missed_all or bool(self.missed) or replaying
+        self.missed.clear()
+
     def _queue(self, message: Publication, *, waits: bool) -> bool:
         if self.outbound.enqueue(message):
             return True

@@ -75,7 +75,8 @@ def test_waiting_mail_is_found_as_by_a_scan(stored: list[str], topic_filter: str
     assert (len(index), index.size) == (len(newest), 10 * len(newest))
     for topic, number in newest.items():
         removed = index.remove(topic)
-        assert removed is not None and removed.number == number
+        assert removed is not None
+        assert removed.number == number
         assert index.remove(topic) is None
         assert index.get(topic) is None
     assert (len(index), index.size) == (0, 0)
