@@ -89,7 +89,7 @@ attacks: $(INSTALLED)
 fuzz: $(VENV)/.fuzz
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
-# 100,000 packets of the seed that is printed; FUZZ_BROKER="--seed n" sends the same ones again.
+# 100,000 bent packets of the seed that is printed; FUZZ_BROKER="--seed n" sends the same ones again.
 fuzz-broker: $(INSTALLED)
 	@$(BIN)/python -m tests.brokers.packet_fuzz $(FUZZ_BROKER)
 

@@ -42,6 +42,7 @@ class Findings:
     """What one run sent, what the broker became, and what is wrong with that."""
 
     packets: int
+    bent: int
     grown_bytes: int
     wrong: tuple[str, ...]
 
@@ -54,7 +55,7 @@ def logins(mode: str) -> list[Hello]:
 
 
 async def fuzz(mode: str, seed: int, count: int, folder: Path) -> Findings:
-    """Send ``count`` packets, then look at the broker."""
+    """Send ``count`` bent packets among others, then look at the broker."""
     wanted = write_wanted(folder, mode, secrets=SECRETS, limits=_LIMITS, open=mode == "everyone")
     async with broker_process("tests.brokers.broker_process", wanted) as running:
         clients = Clients(running.port)
@@ -62,17 +63,17 @@ async def fuzz(mode: str, seed: int, count: int, folder: Path) -> Findings:
         await probe.subscribe(_own_topic(mode), qos=1)
         mutator, sent, wrong = Mutator(seed, logins(mode)), 0, []
         before, files = 0, open_files(running.pid)
-        while sent < count and not wrong:
+        while mutator.bent < count and not wrong:
             batch = [mutator.conversation() for _ in range(AT_ONCE)]
             wrong += await _converse(running, mutator, batch)
             sent += sum(map(len, batch))
-            before = before or (resident_bytes(running.pid) if sent > count // 5 else 0)
+            before = before or (resident_bytes(running.pid) if mutator.bent > count // 5 else 0)
             if not wrong and not await _answers(probe, mode):
                 wrong.append("the other client is answered no more")
         grown = resident_bytes(running.pid) - before if running.is_alive else 0
         wrong += _verdict(running, grown, open_files(running.pid) - files)
         await clients.close()
-    return Findings(sent, grown, tuple(wrong))
+    return Findings(sent, mutator.bent, grown, tuple(wrong))
 
 
 def _probe(mode: str) -> Hello:
@@ -148,7 +149,7 @@ def _verdict(running: BrokerProcess, grown: int, more_files: int) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz-broker", description=__doc__)
-    parser.add_argument("--count", type=int, default=PACKETS, help="packets in all")
+    parser.add_argument("--count", type=int, default=PACKETS, help="bent packets in all")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="the same, again")
     wanted = parser.parse_args()
     good = True
@@ -159,7 +160,8 @@ def main() -> int:
             share = wanted.count // len(MODES)
             found = asyncio.run(fuzz(mode, wanted.seed, share, Path(folder)))
         seconds = time.monotonic() - begun
-        print(f"  {found.packets} packets, {seconds:.0f} s, {found.grown_bytes / 2**20:+.1f} MiB")
+        print(f"  {found.packets} packets, {found.bent} of them bent, {seconds:.0f} s,")
+        print(f"  resident memory {found.grown_bytes / 2**20:+.1f} MiB after the first fifth")
         for line in found.wrong:
             print(f"  found: {line}")
         good = good and not found.wrong

@@ -7,11 +7,25 @@ from tests.conformance import packets
 from tests.conformance.packets import Hello, Will
 
 EDGES = (0, 1, 2, 0x0F, 0x10, 0x7F, 0x80, 0xC2, 0xED, 0xF0, 0xFE, 0xFF)
-WORDS = (
-    *("a", "a/b", "#", "+", "+/#", "a/+/b", "", "/", "$SYS/x", "$share/g/#", "forbidden/a"),
-    *("v1/u/bob-1/#", "v1/u/bob-1/in/mallory-1/aaaaaaaaaaaaaaaaaaaaaaaaaa", "v1/kd/req/+/+"),
-    *("ü\ufeff", "a" * 513, "/".join("abcdefghij"), "😀", "../..", "%u", "a\x01b"),
+TOPICS = (
+    *("a", "a/b", "/", "$SYS/x", "forbidden/a", "../..", "%u", "ü\ufeff", "😀", "a\x01b"),
+    *("v1/u/bob-1/in/mallory-1/aaaaaaaaaaaaaaaaaaaaaaaaaa", "v1/u/bob-1/kd/x"),
+    *("a" * 512, "a" * 513, "/".join("abcdefgh"), "/".join("abcdefghi")),
 )
+FILTERS = (
+    *(
+        "#",
+        "+",
+        "+/#",
+        "a/+/b",
+        "$share/g/#",
+        "v1/u/bob-1/#",
+        "v1/u/carol-1/in/+/+",
+        "v1/kd/req/+/+",
+    ),
+    *("+/" * 7 + "+", "+/" * 8 + "#"),
+)
+BAD_WORDS = ("", "a/#/b", "a+", "##", "a\0b", "#/a")
 PAYLOADS = (b"", b"x", b"\x00" * 40, b"\xff" * 300, b"z" * 20_000)
 MAX_PACKETS = 8
 
@@ -23,6 +37,8 @@ class Mutator:
         """Begin with ``logins``, the CONNECT packets that a server accepts."""
         self._draw = random.Random(seed)
         self._logins = logins
+        self.bent = 0
+        """How many packets were changed after they were made."""
         self._makers: tuple[Callable[[], bytes], ...] = (
             self._publish,
             self._publish,
@@ -47,7 +63,9 @@ class Mutator:
 
     def _bent(self) -> bytes:
         packet = self._draw.choice(self._makers)()
-        for _ in range(self._draw.choice((0, 1, 1, 1, 2, 5))):
+        changes = self._draw.choice((0, 0, 0, 0, 1, 1, 2, 5))
+        self.bent += changes > 0
+        for _ in range(changes):
             packet = self._mutated(packet)
         return packet
 
@@ -76,44 +94,47 @@ class Mutator:
                 data[at : at + 2] = draw.randbytes(2)
         return bytes(data)
 
-    def _word(self) -> str:
-        return self._draw.choice(WORDS)
+    def _topic(self) -> str:
+        return self._draw.choice(TOPICS if self._draw.random() < 0.9 else FILTERS + BAD_WORDS)
+
+    def _filter(self) -> str:
+        return self._draw.choice(FILTERS + TOPICS if self._draw.random() < 0.9 else BAD_WORDS)
 
     def _id(self) -> int:
-        return self._draw.choice((0, 1, 2, 3, 255, 256, 65_535))
+        return self._draw.choice((1, 1, 2, 3, 256, 65_535) if self._draw.random() < 0.9 else (0,))
 
     def _publish(self) -> bytes:
         draw = self._draw
         return packets.publish(
-            self._word(),
+            self._topic(),
             draw.choice(PAYLOADS),
-            draw.randrange(4),
+            draw.choice((0, 1, 1, 2, 2, 2)),
             retain=draw.random() < 0.5,
-            dup=draw.random() < 0.2,
+            dup=draw.random() < 0.1,
             packet_id=self._id(),
         )
 
     def _subscribe(self) -> bytes:
         draw = self._draw
-        wanted = [(self._word(), draw.choice((0, 1, 2, 3, 128))) for _ in range(draw.randrange(4))]
+        wanted = [(self._filter(), draw.randrange(3)) for _ in range(draw.randint(1, 4))]
         return packets.subscribe(*wanted, packet_id=self._id())
 
     def _unsubscribe(self) -> bytes:
-        words = [self._word() for _ in range(self._draw.randrange(4))]
+        words = [self._filter() for _ in range(self._draw.randint(1, 4))]
         return packets.unsubscribe(*words, packet_id=self._id())
 
     def _acknowledgement(self) -> bytes:
-        return packets.acknowledgement(self._draw.randrange(2, 15), self._id())
+        return packets.acknowledgement(self._draw.randrange(4, 8), self._id())
 
     def _connect(self) -> bytes:
         draw = self._draw
-        will = Will(self._word(), draw.choice(PAYLOADS), draw.randrange(4), draw.random() < 0.5)
+        will = Will(self._topic(), draw.choice(PAYLOADS), draw.randrange(4), draw.random() < 0.5)
         return Hello(
-            self._word(),
+            self._topic(),
             clean=draw.random() < 0.5,
             keepalive=draw.choice((0, 1, 60, 65_535)),
             will=will if draw.random() < 0.5 else None,
-            username=self._word() if draw.random() < 0.7 else None,
+            username=self._topic() if draw.random() < 0.7 else None,
             password=draw.randbytes(5) if draw.random() < 0.7 else None,
             level=draw.choice((4, 4, 4, 3, 5, 0, 255)),
             flags=draw.randrange(256) if draw.random() < 0.2 else None,
