@@ -59,19 +59,21 @@ async def kill_once(subject: str, seed: int, count: int, folder: Path) -> Outcom
     """Publish, kill at a random acknowledgement, restart, and compare with the ledger."""
     wanted = write_wanted(folder, f"{seed}", secrets=SECRETS, limits=_LIMITS)
     ledger = Ledger(random.Random(seed).randrange(1, count))
-    async with broker_process(SUBJECTS[subject], wanted) as running:
-        clients = Clients(running.port)
+    async with (
+        broker_process(SUBJECTS[subject], wanted) as running,
+        Clients(running.port) as clients,
+    ):
         sending = asyncio.create_task(_send(await clients.connect(_hello(ALICE)), ledger, count))
         stopping = asyncio.create_task(ledger.reached.wait())
         await asyncio.wait({sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         await running.kill()
         await sending
-        await clients.close()
-    async with broker_process(SUBJECTS[subject], wanted) as running:
-        clients = Clients(running.port)
+    async with (
+        broker_process(SUBJECTS[subject], wanted) as running,
+        Clients(running.port) as clients,
+    ):
         found = await _mail(await clients.connect(_hello(BOB)), len(ledger.waiting))
-        await clients.close()
     lost = sum(found.get(topic) != payload for topic, payload in ledger.waiting.items())
     again = len(ledger.cleared & found.keys())
     return Outcome(len(ledger.waiting), lost, len(ledger.cleared), again)

@@ -57,8 +57,10 @@ def logins(mode: str) -> list[Hello]:
 async def fuzz(mode: str, seed: int, count: int, folder: Path) -> Findings:
     """Send ``count`` bent packets among others, then look at the broker."""
     wanted = write_wanted(folder, mode, secrets=SECRETS, limits=_LIMITS, open=mode == "everyone")
-    async with broker_process("tests.brokers.broker_process", wanted) as running:
-        clients = Clients(running.port)
+    async with (
+        broker_process("tests.brokers.broker_process", wanted) as running,
+        Clients(running.port) as clients,
+    ):
         probe = await clients.connect(_probe(mode))
         await probe.subscribe(_own_topic(mode), qos=1)
         mutator, sent, wrong = Mutator(seed, logins(mode)), 0, []
@@ -72,7 +74,6 @@ async def fuzz(mode: str, seed: int, count: int, folder: Path) -> Findings:
                 wrong.append("the other client is answered no more")
         grown = resident_bytes(running.pid) - before if running.is_alive else 0
         wrong += _verdict(running, grown, open_files(running.pid) - files)
-        await clients.close()
     return Findings(sent, mutator.bent, grown, tuple(wrong))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Self
 
 from tests.conformance.packets import (
     ACCEPTED,
@@ -200,7 +201,9 @@ class Clients:
         assert code == ACCEPTED, f"CONNACK {code}"
         return client
 
-    async def close(self) -> None:
-        """Close whatever a test left open."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         for client in self._made:
             await client.leave()

@@ -76,9 +76,8 @@ async def port(tmp_path: Path, require_program: RequireProgram) -> AsyncIterator
 
 @pytest.fixture
 async def clients(port: int) -> AsyncIterator[Clients]:
-    made = Clients(port)
-    yield made
-    await made.close()
+    async with Clients(port) as made:
+        yield made
 
 
 @pytest.fixture
