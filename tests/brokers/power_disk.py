@@ -57,6 +57,8 @@ class PowerDisk:
 
     def __init__(self, files: dict[str, bytearray] | None = None) -> None:
         self.sync_fails = False
+        self.fails_every = 0
+        """Every so many syncs one fails; 0 for none."""
         self.syncs = 0
         self.failed_syncs = 0
         self._lock = threading.Lock()
@@ -99,7 +101,8 @@ class PowerDisk:
 
     def sync(self, name: str) -> None:
         with self._lock:
-            if self.sync_fails:
+            turn = self.syncs + self.failed_syncs + 1
+            if self.sync_fails or (self.fails_every and turn % self.fails_every == 0):
                 self.failed_syncs += 1
                 self._files[name].unsynced.clear()
                 raise apsw.IOError(_IO_ERROR)

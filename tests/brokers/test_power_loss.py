@@ -111,10 +111,10 @@ class Publisher:
 
 
 async def lost_after_power_losses(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, synchronous: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, synchronous: str, disk: PowerDisk
 ) -> int:
     """Publish, losing the power of a copy of the disk again and again; return what was lost."""
-    disk, lost = PowerDisk(), 0
+    lost = 0
     moments = sorted(random.Random(6).sample(range(1, MESSAGES), LOSSES))
     async with (
         on_disk(disk, folder, monkeypatch, synchronous) as broker,
@@ -136,7 +136,7 @@ async def lost_after_power_losses(
 async def test_a_power_loss_takes_nothing_that_was_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert await lost_after_power_losses(tmp_path, monkeypatch, FULL) == 0
+    assert await lost_after_power_losses(tmp_path, monkeypatch, FULL, PowerDisk()) == 0
 
 
 @pytest.mark.parametrize("synchronous", [NORMAL, OFF])
@@ -144,7 +144,20 @@ async def test_with_less_syncing_the_same_power_losses_take_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synchronous: str
 ) -> None:
     """The control: the disk does lose what was not synced."""
-    assert await lost_after_power_losses(tmp_path, monkeypatch, synchronous) > 100
+    assert await lost_after_power_losses(tmp_path, monkeypatch, synchronous, PowerDisk()) > 100
+
+
+async def test_a_disk_that_fails_to_sync_now_and_then_loses_nothing_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a failed sync was to write is written again, not only synced again."""
+    monkeypatch.setattr("broker.retained._RETRY_SECONDS", 0.01)
+    disk = PowerDisk()
+    async with on_disk(disk, tmp_path, monkeypatch):
+        pass
+    disk.fails_every = 5
+    assert await lost_after_power_losses(tmp_path, monkeypatch, FULL, disk) == 0
+    assert disk.failed_syncs > 10
 
 
 async def test_nothing_is_acknowledged_while_the_disk_does_not_sync(
