@@ -69,8 +69,7 @@ def why_missing(name: str, nats_server: Path | None) -> str | None:
 async def running(
     name: str, folder: Path, secrets: dict[str, str], nats_server: Path | None
 ) -> AsyncIterator[Broker]:
-    """Run a broker with its data in ``folder``, which is made; GoneError where it does not start."""
-    folder.mkdir(parents=True)
+    """Run a broker with its data in a new ``folder``; GoneError where it does not start."""
     command, port = _command(name, folder, secrets, nats_server)
     async with running_process(command, folder / "log") as process:
         try:
@@ -88,6 +87,7 @@ def _command(
     name: str, folder: Path, secrets: dict[str, str], nats_server: Path | None
 ) -> tuple[list[str], int]:
     """Return the command, and the port where it does not choose one itself."""
+    folder.mkdir(parents=True)
     if name == "mosquitto":
         port = _free_port()
         return [str(_mosquitto()), "-c", str(mosquitto.configure(folder, port, secrets))], port

@@ -107,7 +107,7 @@ class RawClient(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._transport = None
         self._answers.put_nowait((0, b""))
 
@@ -204,7 +204,7 @@ class PahoClient:
             await asyncio.to_thread(self._library.loop_stop)
 
     def _took(self, _client: Any, _data: Any, message: MQTTMessage) -> None:
-        self.on_message(message.topic.encode(), message.payload)
+        self.on_message(message.topic.encode(), bytes(message.payload))
 
 
 CLIENTS: Final[dict[str, Callable[[], Client]]] = {"raw": RawClient, "paho": PahoClient}

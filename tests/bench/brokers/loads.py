@@ -42,7 +42,9 @@ class Lull:
 class Pump:
     """Publishes messages with the time of their sending in them, ``window`` unacknowledged."""
 
-    def __init__(self, client: Client, topics: Iterator[bytes], *, window: int, retain: bool):
+    def __init__(
+        self, client: Client, topics: Iterator[bytes], *, window: int, retain: bool
+    ) -> None:
         self._client, self._topics = client, topics
         self._window, self._retain = window, retain
         self._first = secrets.randbits(62)  # so that numbers of several pumps differ
@@ -81,7 +83,7 @@ class Pump:
 class Gatherer:
     """Counts what arrives by its numbers, and how long each was under way."""
 
-    def __init__(self, client: Client, *, clear: bool):
+    def __init__(self, client: Client, *, clear: bool) -> None:
         self._client, self._clear = client, clear
         self._numbers: set[int] = set()
         self._cleared = 0
@@ -135,7 +137,7 @@ class Gatherer:
 class Echo:
     """Answers every message, and clears it when it waited."""
 
-    def __init__(self, client: Client, *, clear: bool):
+    def __init__(self, client: Client, *, clear: bool) -> None:
         self._client, self._clear = client, clear
         client.on_message = self._took_message
 
@@ -149,7 +151,7 @@ class Echo:
 class Pinger:
     """One message at a time; the next leaves when its answer is here."""
 
-    def __init__(self, client: Client, topics: Iterator[bytes], *, clear: bool):
+    def __init__(self, client: Client, topics: Iterator[bytes], *, clear: bool) -> None:
         self._client, self._topics, self._clear = client, topics, clear
         self._took = array("q")
         self._left = self._until = 0
