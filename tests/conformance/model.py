@@ -20,6 +20,7 @@ class Session:
     clean: bool
     connected: bool = True
     filters: dict[str, int] = field(default_factory=dict)
+    will: "Owed | None" = None
     owed: list[Owed] = field(default_factory=list)
 
     def best_qos(self, topic: str) -> int | None:
@@ -35,21 +36,28 @@ class Model:
         self.sessions: dict[str, Session] = {}
         self.retained: dict[str, tuple[bytes, int]] = {}
 
-    def connect(self, name: str, *, clean: bool) -> bool:
+    def connect(self, name: str, *, clean: bool, will: Owed | None) -> bool:
         """Begin a connection; return whether a session was there."""
+        if name in self.sessions and self.sessions[name].connected:
+            self.end(name)
         known = self.sessions.get(name)
-        if known is None or known.clean or clean:
-            self.sessions[name] = Session(clean)
+        if known is None or clean:
+            self.sessions[name] = Session(clean, will=will)
             return False
-        known.connected, known.clean = True, clean
+        known.connected, known.will = True, will
         return True
 
-    def end(self, name: str) -> None:
+    def end(self, name: str, *, goodbye: bool = False) -> None:
         """End a connection, and a session that is not to outlive it."""
         session = self.sessions[name]
+        will, session.will = session.will, None
         session.connected = False
+        # What was not acknowledged is owed again; at QoS 0 it is lost.
+        session.owed = [message for message in session.owed if message.qos]
         if session.clean:
             del self.sessions[name]
+        if will is not None and not goodbye:
+            self.publish(will.topic, will.payload, will.qos, retain=will.retain)
 
     def subscribe(self, name: str, topic_filter: str, qos: int) -> None:
         """Subscribe, and owe what is retained."""
