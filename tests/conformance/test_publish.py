@@ -158,18 +158,3 @@ async def test_a_packet_over_the_limit_ends_the_connection_alone(
     with pytest.raises(ClosedError):
         await sender.receive()
     await publisher.ping()
-
-
-async def test_more_messages_than_packet_ids_pass_one_connection(
-    publisher: Client, subscriber: Client
-) -> None:
-    """MQTT-2.3.1-4: ids are used again once they are free, and 0 never is."""
-    await subscriber.subscribe("a", qos=1)
-    total, batch = 66_000, 500
-    for start in range(0, total, batch):
-        many = range(start, start + batch)
-        publisher.send(b"".join(publish("a", b"x", 1, packet_id=n % 65_535 + 1) for n in many))
-        found = await subscriber.messages(batch)
-        assert all(message.packet_id for message in found)
-        for _ in many:
-            await publisher.expect(PUBACK)
