@@ -1,6 +1,6 @@
 """Brokers that run side by side with the two processes of the load connected to each."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,13 +89,17 @@ class Field:
 
 
 @asynccontextmanager
-async def playing_field(run: Run, stage: str, others: int) -> AsyncIterator[Field]:
+async def playing_field(
+    run: Run, stage: str, names: Container[str], others: int
+) -> AsyncIterator[Field]:
     """Start every broker with nobody connected but the load."""
     async with AsyncExitStack() as stack:
         near = await stack.enter_async_context(running_worker(run.client))
         far = await stack.enter_async_context(running_worker(run.client))
         playing = Field(run, near, far)
         for name in run.names:
+            if name not in names:
+                continue
             started = running(name, run.scratch / stage / name, secrets_of(others), run.nats_server)
             try:
                 broker = await stack.enter_async_context(started)

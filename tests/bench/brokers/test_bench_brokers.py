@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.bench.brokers.brokers import TITLES
+from tests.bench.brokers import brokers
+from tests.bench.brokers.brokers import TITLES, running
 from tests.bench.brokers.sheet import Line, Sheet
 from tests.bench.brokers.table import show
 from tests.bench.brokers.targets import targets_of, told
+from tests.bench.brokers.workers import GoneError
 
 ROOT = Path(__file__).parents[3]
 TRAVEL = {f"{kind}.w{window}" for kind in ("plain", "mail") for window in (1, 20)}
@@ -90,8 +92,6 @@ def children_of(pid: int) -> list[int]:
 def test_a_broker_that_is_not_installed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.bench.brokers import brokers
-
     assert "nats-server" in (brokers.why_missing("nats", None) or "")
     assert brokers.why_missing("ours", None) is None
     monkeypatch.setattr(brokers, "_mosquitto", lambda: None)
@@ -99,9 +99,6 @@ def test_a_broker_that_is_not_installed_is_named(
 
 
 async def test_a_broker_that_does_not_start_is_told_and_not_waited_for(tmp_path: Path) -> None:
-    from tests.bench.brokers.brokers import running
-    from tests.bench.brokers.workers import GoneError
-
     with pytest.raises(GoneError, match="nats did not start"):
         async with asyncio.timeout(10), running("nats", tmp_path / "x", {}, Path("/bin/false")):
             pass
