@@ -35,9 +35,8 @@ def read_logins(database: Path) -> LoginsFound:
     """
     if not database.exists():
         return LoginsFound()
-    uri = f"{database.absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
+        with closing(_opened(database)) as connection:
             rows = connection.execute("SELECT login, sha256, expires_at FROM credentials")
             return _counted(list(rows))
     except sqlite3.Error as error:
@@ -47,6 +46,14 @@ def read_logins(database: Path) -> LoginsFound:
             f"the logins in {database} cannot be read ({error}); nothing was changed: check its"
             " owner and mode, or restore it from a backup"
         ) from error
+
+
+def _opened(database: Path) -> sqlite3.Connection:
+    """Return a connection that makes no file: those of another user would lock the server out."""
+    log = database.with_name(f"{database.name}-wal")
+    how = "mode=ro" if log.exists() else "mode=ro&immutable=1"
+    uri = f"{database.absolute().as_uri()}?{how}"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
 
 
 def _counted(rows: list[tuple[object, object, object]]) -> LoginsFound:

@@ -7,10 +7,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -28,7 +27,19 @@ NESTED: Final = "__"
 MAX_FILE_BYTES: Final = 256 * 1024
 """A settings file has a few KiB; a larger one is something else."""
 
-_NOTHING_WRONG_WITH: Final = "Value error, "
+_PYDANTIC_SAYS: Final = "Value error, "
+
+
+class _Wrong(NamedTuple):
+    """One error of validation: where in the settings, which kind, what is told."""
+
+    path: list[str]
+    kind: str
+    text: str
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.kind == "extra_forbidden"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +90,8 @@ def load_settings(file: Path | None, flags: Mapping[str, object]) -> BrokerSetti
     try:
         loaded = Sources(**given.flags)  # type: ignore[arg-type] # checked by the model
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        faults += [_fault(one, given) for one in found if not _is_unknown_variable(one, given)]
+        wrong = _wrong_in(error)
+        faults += [_fault(one, given) for one in wrong if not _is_unknown_variable(one, given)]
     except SourceError as error:
         faults.append(Fault("environment", "", f"{error}; a list or table is written as JSON"))
     if faults:
@@ -119,12 +130,17 @@ def _unknown_variables() -> list[Fault]:
     return [Fault("environment", name, "is no setting" + _closest(name, known)) for name in unknown]
 
 
-def _is_unknown_variable(error: ErrorDetails, given: _Given) -> bool:
+def _wrong_in(error: ValidationError) -> list[_Wrong]:
+    return [
+        _Wrong([str(part) for part in one["loc"] if isinstance(part, str)], one["type"], one["msg"])
+        for one in error.errors(include_url=False)
+    ]
+
+
+def _is_unknown_variable(wrong: _Wrong, given: _Given) -> bool:
     """Tell whether ``_unknown_variables`` has it already: no other source has this key."""
-    path = _path(error)
-    return error["type"] == "extra_forbidden" and not (
-        _in_file(path, given) or path[0] in given.flags
-    )
+    elsewhere = _in_file(wrong.path, given) or wrong.path[0] in given.flags
+    return wrong.is_unknown and not elsewhere
 
 
 def _in_file(path: list[str], given: _Given) -> bool:
@@ -136,26 +152,19 @@ def _in_file(path: list[str], given: _Given) -> bool:
     return True
 
 
-def _path(error: ErrorDetails) -> list[str]:
-    return [str(part) for part in error["loc"] if not isinstance(part, int)]
-
-
-def _fault(error: ErrorDetails, given: _Given) -> Fault:
-    path = _path(error)
+def _fault(wrong: _Wrong, given: _Given) -> Fault:
+    path = wrong.path
     nested = path[:1] == ["limits"]
     model: type[BaseModel] = BrokerLimits if nested else BrokerSettings
     name = path[1] if nested and len(path) > 1 else "".join(path[:1])
-    kind = error["type"]
-    if kind == "extra_forbidden":
+    if wrong.is_unknown:
         text = "is no setting" + _closest(name, model.model_fields)
-    elif kind == "missing":
-        text = f"is missing; give {_flag(name)}, {ENV_PREFIX}{name.upper()} or write it to the file"
-    else:
-        text = error["msg"].removeprefix(_NOTHING_WRONG_WITH)
-        text = text[:1].lower() + text[1:]
-    if kind == "extra_forbidden":
         return Fault(_line_of(given, path), name, text)
-    return Fault("" if kind == "missing" else _where(path, given), name, text)
+    if wrong.kind == "missing":
+        text = f"is missing; give {_flag(name)}, {ENV_PREFIX}{name.upper()} or write it to the file"
+        return Fault("", name, text)
+    text = wrong.text.removeprefix(_PYDANTIC_SAYS)
+    return Fault(_where(path, given), name, text[:1].lower() + text[1:])
 
 
 def _where(path: list[str], given: _Given) -> str:
