@@ -13,6 +13,7 @@ from tests.bench.brokers import nats
 from tests.bench.brokers.brokers import TITLES, why_missing
 from tests.bench.brokers.clients import CLIENTS
 from tests.bench.brokers.counts import FULL, TINY
+from tests.bench.brokers.disk import measure_disk
 from tests.bench.brokers.field import Run
 from tests.bench.brokers.loads import PAYLOAD_BYTES
 from tests.bench.brokers.sheet import Sheet
@@ -30,6 +31,7 @@ async def measure(run: Run, stages: list[str]) -> None:
     try:
         async with asyncio.timeout(run.counts.run_seconds):
             for stage in stages:
+                measure_disk(run.sheet, run.scratch)
                 await STAGES[stage](run)
     except TimeoutError:
         run.sheet.note("the run", f"cut after {run.counts.run_seconds:.0f} s")

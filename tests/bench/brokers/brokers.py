@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import socket
 import sys
@@ -14,6 +13,7 @@ from typing import Final
 
 from tests.bench.brokers import mosquitto, nats
 from tests.bench.brokers.workers import GoneError, running_process
+from tests.bench.rows import NS_PER_S
 
 START_SECONDS: Final = 30.0
 TITLES: Final = {
@@ -51,9 +51,10 @@ class Broker:
         return _status_kb(self.pid, "VmRSS") / 1024
 
     def cpu_seconds(self) -> float:
-        """Return the processor time it has used."""
-        fields = _proc(self.pid, "stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the processor time that its threads have used."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        names = [f"task/{thread.parent.name}/schedstat" for thread in threads]
+        return sum(int(_proc(self.pid, name).split()[0]) for name in names) / NS_PER_S
 
 
 def why_missing(name: str, nats_server: Path | None) -> str | None:

@@ -8,8 +8,10 @@ class Counts:
     """Bounds of each kind.
 
     Attributes:
-        rounds: Turns of every broker at what travels.
-        crowd_rounds: Turns at each size of the crowd.
+        rounds: Turns of every broker at what travels, fewer when their time is over.
+        travel_seconds: That time.
+        crowd_rounds: Turns at each size of the crowd, fewer when their time is over.
+        size_seconds: That time, for each size.
         cell_seconds: How long one measurement is to take; its count follows from a probe.
         probe: Messages of that probe, and the fewest of a measurement.
         most: The most messages of one measurement.
@@ -25,7 +27,9 @@ class Counts:
     """
 
     rounds: int
+    travel_seconds: float
     crowd_rounds: int
+    size_seconds: float
     cell_seconds: float
     probe: int
     most: int
@@ -42,15 +46,17 @@ class Counts:
 
 FULL = Counts(
     rounds=3,
+    travel_seconds=170,
     crowd_rounds=2,
-    cell_seconds=0.7,
+    size_seconds=40,
+    cell_seconds=0.6,
     probe=200,
     most=30_000,
     patience_seconds=8,
     pings=1_000,
     windows=(1, 20, 100),
     crowds=(10, 1_000, 10_000),
-    crowd_seconds=25,
+    crowd_seconds=20,
     waiting=1_000,
     others_waiting=500,
     fill_seconds=36,
@@ -58,7 +64,9 @@ FULL = Counts(
 )
 TINY = Counts(
     rounds=1,
+    travel_seconds=20,
     crowd_rounds=1,
+    size_seconds=10,
     cell_seconds=0.02,
     probe=20,
     most=40,

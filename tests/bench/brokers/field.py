@@ -1,9 +1,10 @@
 """Brokers that run side by side with the two processes of the load connected to each."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from tests.bench.brokers.brokers import Broker, running
 from tests.bench.brokers.counts import Counts
@@ -19,7 +20,8 @@ from tests.bench.brokers.sheet import Line, Sheet
 from tests.bench.brokers.workers import GoneError, WorkerProcess, running_worker
 from tests.bench.rows import NS_PER_S
 
-DIRECTORY = recipient_of("plain")
+DIRECTORY: Final = recipient_of("plain")
+US_PER_S: Final = 1_000_000
 
 
 @dataclass(slots=True)
@@ -59,8 +61,12 @@ class Field:
         counts, sheet = self.run.counts, self.run.sheet
         rate = (await self._burst(broker, kind, window, counts.probe))["rate"]
         count = max(counts.probe, min(counts.most, int(rate * counts.cell_seconds)))
+        used = broker.cpu_seconds()
         found = await self._burst(broker, kind, window, count)
+        used = broker.cpu_seconds() - used
         sheet.add(line, broker.name, found["rate"])
+        cpu = Line(f"{line.key}.cpu", f"{line.title}: broker's CPU a message", "us")
+        sheet.add(cpu, broker.name, used * US_PER_S / found["received"])
         for share in ("p50", "p99"):
             quantile = Line(f"{line.key}.{share}", f"{line.title}, {share}", "ms")
             sheet.add(quantile, broker.name, found[f"{share}_ms"])
@@ -89,13 +95,17 @@ class Field:
 
 
 @asynccontextmanager
-async def playing_field(run: Run, stage: str, others: int) -> AsyncIterator[Field]:
+async def playing_field(
+    run: Run, stage: str, names: Container[str], others: int
+) -> AsyncIterator[Field]:
     """Start every broker with nobody connected but the load."""
     async with AsyncExitStack() as stack:
         near = await stack.enter_async_context(running_worker(run.client))
         far = await stack.enter_async_context(running_worker(run.client))
         playing = Field(run, near, far)
         for name in run.names:
+            if name not in names:
+                continue
             started = running(name, run.scratch / stage / name, secrets_of(others), run.nats_server)
             try:
                 broker = await stack.enter_async_context(started)

@@ -61,7 +61,7 @@ class Sheet:
         found = []
         for (key, broker), taken in self.samples.items():
             line, (low, high) = self.lines[key], quartiles(taken)
-            title = f"{line.title}: {TITLES[broker]}"
+            title = f"{line.title}: {TITLES.get(broker, broker)}"
             median_of = median(taken)
             found.append(Row(f"{broker}.{key}", title, line.unit, median_of, low, high, len(taken)))
         return found

@@ -38,7 +38,7 @@ def show(sheet: Sheet, targets: list[Target], *, markdown: bool) -> None:
     lines = [
         [_title(line), *(_cell(sheet, line, name) for name in brokers)]
         for line in sheet.lines.values()
-        if not line.key.endswith(".p99")
+        if not line.key.endswith(".p99") and any(sheet.value(line.key, name) for name in brokers)
     ]
     if markdown:
         print(f"| {' | '.join(heading)} |\n| --- |{' ---: |' * len(brokers)}")
@@ -47,6 +47,8 @@ def show(sheet: Sheet, targets: list[Target], *, markdown: bool) -> None:
     else:
         _print_plain([heading, *lines])
     print()
+    sync = [sheet.value(f"sync.{share}", "disk") or 0.0 for share in ("p50", "p99")]
+    print(f"one fdatasync of 4 KiB on this disk: p50 / p99 {sync[0]:.2f} / {sync[1]:.2f} ms")
     for target in targets:
         print(f"- {told(target).strip()}" if markdown else told(target))
     for name, reason in sheet.missing.items():

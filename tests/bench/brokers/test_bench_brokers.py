@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.bench.brokers.brokers import TITLES
+from tests.bench.brokers import brokers
+from tests.bench.brokers.brokers import TITLES, running
 from tests.bench.brokers.sheet import Line, Sheet
 from tests.bench.brokers.table import show
 from tests.bench.brokers.targets import targets_of, told
+from tests.bench.brokers.workers import GoneError
 
 ROOT = Path(__file__).parents[3]
 TRAVEL = {f"{kind}.w{window}" for kind in ("plain", "mail") for window in (1, 20)}
@@ -21,7 +23,7 @@ CROWD = {f"crowd.{kind}.{size}" for kind in ("plain", "mail") for size in (2, 10
 KEYS = {
     *TRAVEL,
     *CROWD,
-    *(f"{key}.{share}" for key in (*TRAVEL, *CROWD) for share in ("p50", "p99")),
+    *(f"{key}.{more}" for key in (*TRAVEL, *CROWD) for more in ("p50", "p99", "cpu")),
     *(f"ping.{kind}.{share}" for kind in ("plain", "mail") for share in ("p50", "p99")),
     *(f"waiting.{what}" for what in ("filled", "left", "read")),
     *(f"memory.{what}" for what in ("empty", "crowd", "waiting", "message", "read")),
@@ -51,7 +53,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
 def test_every_row_of_both_brokers_is_there(ran: tuple[str, dict[str, Any]]) -> None:
     out, facts = ran
     assert facts["notes"] == []
-    assert set(facts["rows"]) == {f"{name}.{key}" for name in ("ours", "amqtt") for key in KEYS}
+    rows = {f"{name}.{key}" for name in ("ours", "amqtt") for key in KEYS}
+    assert set(facts["rows"]) == rows | {"disk.sync.p50", "disk.sync.p99"}
     assert all(row["value"] > 0 for key, row in facts["rows"].items() if "message" not in key)
     assert all(TITLES[name] in out for name in ("ours", "amqtt"))
 
@@ -90,8 +93,6 @@ def children_of(pid: int) -> list[int]:
 def test_a_broker_that_is_not_installed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.bench.brokers import brokers
-
     assert "nats-server" in (brokers.why_missing("nats", None) or "")
     assert brokers.why_missing("ours", None) is None
     monkeypatch.setattr(brokers, "_mosquitto", lambda: None)
@@ -99,9 +100,6 @@ def test_a_broker_that_is_not_installed_is_named(
 
 
 async def test_a_broker_that_does_not_start_is_told_and_not_waited_for(tmp_path: Path) -> None:
-    from tests.bench.brokers.brokers import running
-    from tests.bench.brokers.workers import GoneError
-
     with pytest.raises(GoneError, match="nats did not start"):
         async with asyncio.timeout(10), running("nats", tmp_path / "x", {}, Path("/bin/false")):
             pass
