@@ -147,8 +147,8 @@ class MqttJs:
     async def _call(self, login: str, **wanted: object) -> object:
         address = {"url": f"ws://127.0.0.1:{self._port}/mqtt", "folder": str(self._folder)}
         known = {"login": login, "password": SECRETS[login]}
-        told = json.dumps({**address, **known, **wanted})
-        code, printed, errors = await run([self._node, str(CALL), told])
+        told = json.dumps({**address, **known, **wanted}).encode()
+        code, printed, errors = await run([self._node, str(CALL)], told)
         assert code == 0, errors.decode()
         return json.loads(printed)
 

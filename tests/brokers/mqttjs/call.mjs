@@ -1,7 +1,8 @@
-// One call of mqtt.js over WebSocket, told by a JSON argument; the answer is one line of JSON.
+// One call of mqtt.js over WebSocket, told by JSON on stdin; the answer is one line of JSON.
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-const wanted = JSON.parse(process.argv[2]);
+const wanted = JSON.parse(readFileSync(0, "utf8"));
 const { connectAsync } = createRequire(`${wanted.folder}/`)("mqtt");
 const client = await connectAsync(wanted.url, {
   clientId: wanted.login,
