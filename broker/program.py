@@ -16,7 +16,14 @@ from client_sdk.lines import write_line
 from client_sdk.printing import reported_errors
 from client_sdk.wire.errors import MisuseError
 
-SERVER_PACKAGES: Final = ("amqtt", "sqlalchemy", "alembic", "pydantic_settings", "structlog")
+SERVER_PACKAGES: Final = (
+    "amqtt",
+    "sqlalchemy",
+    "alembic",
+    "pydantic_settings",
+    "structlog",
+    "websockets",
+)
 
 Data = Annotated[Path, typer.Option("--data", help="Keys, accounts and waiting mail.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")]

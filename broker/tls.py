@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -92,7 +93,7 @@ def private_ca_fingerprint(certificate: Path) -> bytes | None:
     last = chain[-1]
     if not _issued(last, last) or _is_public(last):
         return None
-    for subject, issuer in zip(chain, chain[1:], strict=False):
+    for subject, issuer in pairwise(chain):
         if not _issued(subject, issuer):
             raise TlsFileError(
                 f"{certificate} ends in a certificate that did not issue those before it; nothing "
