@@ -8,6 +8,7 @@ from typing import Final, Self, TypeVar
 
 from client_sdk import entropy, joining
 from client_sdk.delivery.bell import wait_for
+from client_sdk.delivery.broker import transport_of
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.consent import accept_user, set_blocked
 from client_sdk.delivery.context import Context, open_context
@@ -37,7 +38,7 @@ from client_sdk.stores.ports import Counts
 from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.tracking import Tracker
 from client_sdk.transport.errors import TransportError
-from client_sdk.transport.mqtt import Login, MqttTransport
+from client_sdk.transport.mqtt import Login
 from client_sdk.wire.content import MessageBody, encode_message_body
 from client_sdk.wire.errors import MalformedError, MisuseError, OperationalError
 from client_sdk.wire.ids import MESSAGE_ID_BYTES, DeviceAddress, MessageId, UserName, parse_user
@@ -156,12 +157,14 @@ class Messenger(IdentityCalls, DeviceCalls):
         lease = ConnectionLease(path)
         try:
             own = await load_own(opened)
-            urls = own.record.invitation.broker_urls if broker_url is None else (broker_url,)
+            invitation = own.record.invitation
+            urls = invitation.broker_urls if broker_url is None else (broker_url,)
             login = Login(own.address, password_text(own.record.credential))
+            transport = transport_of(opened, invitation, urls, login)
             context = open_context(opened, own)
             if online:
                 lease.acquire()
-            engine = Engine(context, MqttTransport(urls, login), lease)
+            engine = Engine(context, transport, lease)
             running = Running(context, engine, start=online)
             try:
                 yield cls(context, running)
