@@ -192,6 +192,9 @@ def _socket_class(address: BrokerAddress) -> type[ssl.SSLSocket]:
     """Return a socket whose failed handshake closes it and says what it means."""
 
     class CheckedSocket(ssl.SSLSocket):
+        def __del__(self) -> None:
+            self.close()  # paho leaves the socket of a refused WebSocket to the garbage collector
+
         def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - ssl's
             try:
                 super().do_handshake(block)

@@ -10,7 +10,6 @@ import pytest
 from broker.certs import Certificates
 from client_sdk.transport.errors import (
     BrokerNotTrustedError,
-    BrokerUnreachableError,
     CertificateExpiredError,
     TlsTooOldError,
     TransportError,
@@ -25,8 +24,6 @@ from tests.unit.broker.certificates import expired, made
 
 LOGIN = Login("alice-1", "planted secret")
 SCHEMES = ["mqtts", "wss"]
-# paho leaves the socket of an upgrade that fails to the garbage collector.
-UNCLOSED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 FIRST_BYTES = {"mqtts": b"\x10", "wss": b"GET /mqtt HTTP/1.1\r\n"}
 
 
@@ -66,17 +63,15 @@ async def refused(
     return failed.value
 
 
-@UNCLOSED
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_a_recorder_hears_a_device_that_trusts_it(tmp_path: Path, scheme: str) -> None:
     files = made(tmp_path)
     with listening(files) as recorder:
         transport = MqttTransport([f"{scheme}://localhost:{recorder.port}"], LOGIN, pin_of(files))
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("client_sdk.transport.mqtt.ANSWER_TIMEOUT_SECONDS", 1.0)
-            with pytest.raises(BrokerUnreachableError):
-                async with transport.connect():
-                    pytest.fail("it does not answer")
+        with pytest.raises(TransportError) as ended:
+            async with transport.connect():
+                pytest.fail("it lets nobody in")
+        assert not isinstance(ended.value, BrokerNotTrustedError)
         assert recorder.received.startswith(FIRST_BYTES[scheme])
 
 
@@ -144,7 +139,6 @@ async def test_a52_a_server_of_tls_1_1_is_refused(tmp_path: Path, scheme: str) -
             assert type(await refused(recorder, scheme, pin)) is TlsTooOldError
 
 
-@UNCLOSED
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_a52_the_trusted_address_after_an_untrusted_one_is_used(
     tmp_path: Path, scheme: str
@@ -153,11 +147,9 @@ async def test_a52_the_trusted_address_after_an_untrusted_one_is_used(
     with listening(others) as wrong, listening(files) as right:
         urls = [f"{scheme}://localhost:{one.port}" for one in (wrong, right)]
         transport = MqttTransport(urls, LOGIN, pin_of(files))
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("client_sdk.transport.mqtt.ANSWER_TIMEOUT_SECONDS", 1.0)
-            with pytest.raises(WrongCaError):  # says more than that the other did not answer
-                async with transport.connect():
-                    pytest.fail("neither answers")
+        with pytest.raises(TransportError):
+            async with transport.connect():
+                pytest.fail("neither lets anybody in")
         assert wrong.received == b""
         assert right.received.startswith(FIRST_BYTES[scheme])
 

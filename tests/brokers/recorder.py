@@ -1,4 +1,4 @@
-"""A listener that keeps every byte that clients send it, after TLS where it speaks TLS."""
+"""A listener that keeps what clients send first, after TLS where it speaks TLS."""
 
 import socket
 import ssl
@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PATIENCE_SECONDS = 10.0
+LOGIN_REFUSED = b"\x20\x02\x00\x05"
 
 
 class Recorder:
-    """What came in, over all connections, one after the other; nothing is answered.
+    """What came in, over all connections, one after the other: the first bytes end it.
 
     It blocks in a thread: asyncio's servers end a handshake that failed without the alert that
     other servers send.
@@ -48,8 +49,10 @@ class Recorder:
                         self._keep(connected)
 
     def _keep(self, connected: socket.socket) -> None:
-        while data := connected.recv(4096):
-            self.received += data
+        data = connected.recv(4096)
+        self.received += data
+        if data:
+            connected.sendall(LOGIN_REFUSED)
 
 
 @contextmanager
