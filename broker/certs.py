@@ -156,6 +156,11 @@ def _read_authority(folder: Path, now: datetime) -> _Authority:
         raise _damaged(folder)
     if key.public_key() != certificate.public_key():
         raise _damaged(folder)
+    if now < certificate.not_valid_before_utc:
+        raise TlsFileError(
+            f"the CA in {folder} is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} "
+            "UTC only; nothing was changed; check this machine's clock"
+        )
     if now > certificate.not_valid_after_utc:
         raise TlsFileError(
             f"the CA in {folder} expired on {certificate.not_valid_after_utc:%Y-%m-%d}; nothing "

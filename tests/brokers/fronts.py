@@ -11,8 +11,9 @@ from broker.websocket import WebSocketProtocol
 class _Pipe(asyncio.Protocol):
     """One side of a connection that is passed on; the other side is made with it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, connected: "list[_Pipe]") -> None:
         self._port = port
+        self._connected = connected
         self._behind: asyncio.Transport | None = None
         self._early: list[bytes] = []
         self.transport: asyncio.Transport
@@ -20,6 +21,7 @@ class _Pipe(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._connected.append(self)
         self._connecting = asyncio.create_task(self._connect())
 
     async def _connect(self) -> None:
@@ -59,8 +61,7 @@ async def front(
     pipes: list[_Pipe] = []
 
     def pipe() -> _Pipe:
-        pipes.append(_Pipe(port))
-        return pipes[-1]
+        return _Pipe(port, pipes)
 
     def wrapped() -> WebSocketProtocol:
         return WebSocketProtocol(pipe)

@@ -94,6 +94,12 @@ def test_an_expired_ca_signs_nothing(tmp_path: Path) -> None:
         made(tmp_path)
 
 
+def test_a_clock_that_was_set_back_is_told(tmp_path: Path) -> None:
+    made(tmp_path)
+    with pytest.raises(TlsFileError, match="clock"):
+        make_certificates(tmp_path, HOSTS, now=datetime.now(UTC) - timedelta(days=1))
+
+
 def test_a_certificate_does_not_outlive_its_ca(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     make_certificates(tmp_path, HOSTS, now=now - CA_LIFETIME + timedelta(days=10))
