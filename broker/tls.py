@@ -50,12 +50,33 @@ def server_context(
         TlsFileError: A file is missing, damaged or readable by others, the key is not the
             certificate's, or the certificate is not valid now; nothing was started.
     """
-    served = read_chain(certificate)[0]
-    _check_key_file(key)
-    _check_time(certificate, served, now())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    load_certificate(context, certificate, key, now)
+    return context
+
+
+def load_certificate(
+    context: ssl.SSLContext,
+    certificate: Path,
+    key: Path,
+    now: Callable[[], datetime] = wall_clock,
+) -> None:
+    """Have the next connections of a listener use these files: after a renewal, without a restart.
+
+    Raises:
+        TlsFileError: As ``server_context``; the earlier certificate is used on.
+    """
+    served = read_chain(certificate)[0]
+    _check_key_file(key)
+    _check_time(certificate, served, now())
+    # Tried first: a chain whose key does not fit would stay in the context.
+    for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+        _load(one, certificate, key)
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
         context.load_cert_chain(certificate, key, password=_no_passphrase)
     except TlsFileError:
@@ -72,7 +93,6 @@ def server_context(
         ) from error
     except OSError as error:
         raise unreadable(key, error) from error
-    return context
 
 
 def private_ca_fingerprint(certificate: Path) -> bytes | None:

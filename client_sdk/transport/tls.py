@@ -85,7 +85,7 @@ def pinned_context(certificate: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cadata=certificate)
-    except ssl.SSLError as error:
+    except (ssl.SSLError, ValueError) as error:
         raise BrokerNotTrustedError(
             "the pinned CA is no certificate that TLS here can use; nothing was sent; ask for a "
             "new invitation"
@@ -139,7 +139,7 @@ def refusal(error: ssl.SSLError, address: BrokerAddress) -> BrokerNotTrustedErro
     """Return what a failed handshake means; None where the connection only broke off."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _refused_certificate(error, address)
-    reason = error.reason or ""
+    reason = getattr(error, "reason", None) or ""  # only what OpenSSL raised has one
     if any(one in reason for one in _OTHER_VERSION):
         return TlsTooOldError(
             f"{address.authority} speaks no TLS from version 1.2 on; nothing was sent; the "

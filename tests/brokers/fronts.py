@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from broker.websocket import WebSocketProtocol
@@ -55,7 +55,11 @@ class _Back(asyncio.Protocol):
 
 @asynccontextmanager
 async def front(
-    port: int, context: ssl.SSLContext | None = None, *, websocket: bool = False
+    port: int,
+    context: ssl.SSLContext | None = None,
+    *,
+    websocket: bool = False,
+    origins: Sequence[str] = (),
 ) -> AsyncIterator[int]:
     """Listen before a broker's port; yield the port in front."""
     pipes: list[_Pipe] = []
@@ -64,7 +68,7 @@ async def front(
         return _Pipe(port, pipes)
 
     def wrapped() -> WebSocketProtocol:
-        return WebSocketProtocol(pipe)
+        return WebSocketProtocol(pipe, origins)
 
     server = await asyncio.get_running_loop().create_server(
         wrapped if websocket else pipe, "127.0.0.1", 0, ssl=context

@@ -100,6 +100,25 @@ async def test_addresses_of_different_schemes_are_tried_in_turn(
             await connection.subscribe(inbox_filter(DeviceAddress(ALICE)))
 
 
+async def test_a_path_that_is_no_brokers_is_told_as_a_broker_that_is_away(
+    broker: EmbeddedBroker, files: Certificates
+) -> None:
+    async with reachable(broker, Scheme.WSS, files) as url:
+        with pytest.raises(BrokerUnreachableError):
+            async with transport(f"{url}/other", ALICE, pin_of(files)).connect():
+                pytest.fail("there is no broker")
+
+
+async def test_a_device_is_no_page_and_connects_where_pages_are_restricted(
+    broker: EmbeddedBroker,
+) -> None:
+    async with (
+        front(broker.port, websocket=True, origins=["https://chat.example"]) as port,
+        transport(f"ws://127.0.0.1:{port}", ALICE, None).connect(),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("scheme", ENCRYPTED)
 async def test_a_certificate_that_was_renewed_under_the_pinned_ca_is_taken(
     broker: EmbeddedBroker, tmp_path: Path, scheme: Scheme

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from broker.certs import Certificates
 from broker.tls import (
     EXPIRY_WARNING,
     MAX_PEM_BYTES,
     TlsFileError,
+    load_certificate,
     private_ca_fingerprint,
     server_context,
 )
@@ -138,3 +140,36 @@ def test_a_self_signed_certificate_is_its_own_ca(tmp_path: Path) -> None:
     pinned = private_ca_fingerprint(certificate)
     assert pinned is not None
     assert len(pinned) == 32
+
+
+def served_by(context: ssl.SSLContext, files: Certificates) -> bytes | None:
+    """Return the certificate that a handshake with a listener shows, in DER."""
+    client = ssl.create_default_context(cafile=str(files.ca))
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = client.wrap_bio(to_client, to_server, server_hostname=HOSTS[0])
+    answering = context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (asking, answering, asking, answering):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    return asking.getpeercert(binary_form=True)
+
+
+def test_a_renewed_certificate_is_taken_without_a_restart(tmp_path: Path) -> None:
+    files = made(tmp_path)
+    context = server_context(files.certificate, files.key)
+    before = served_by(context, files)
+    made(tmp_path)
+    assert served_by(context, files) == before
+    load_certificate(context, files.certificate, files.key)
+    assert served_by(context, files) not in {before, None}
+
+
+def test_files_that_cannot_be_used_leave_the_earlier_certificate(tmp_path: Path) -> None:
+    files, others = made(tmp_path / "one"), made(tmp_path / "two")
+    context = server_context(files.certificate, files.key)
+    before = served_by(context, files)
+    with pytest.raises(TlsFileError):
+        load_certificate(context, others.certificate, files.key)
+    assert served_by(context, files) == before
