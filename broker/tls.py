@@ -122,6 +122,26 @@ def private_ca_fingerprint(certificate: Path) -> bytes | None:
     return last.fingerprint(hashes.SHA256())
 
 
+def certified_hosts(certificate: Path) -> tuple[str, ...]:
+    """Return the names and addresses that a server's certificate is for, in its order.
+
+    Invitations have to name one of them: clients refuse every other.
+
+    Raises:
+        TlsFileError: The file cannot be read, or its certificate names none.
+    """
+    try:
+        extensions = read_chain(certificate)[0].extensions
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise TlsFileError(
+            f"the certificate in {certificate} names no host, so clients refuse it; nothing was "
+            "started; make one with the names that clients connect to"
+        ) from error
+    wanted = (x509.DNSName, x509.IPAddress)
+    return tuple(str(name.value) for name in names if isinstance(name, wanted))
+
+
 def read_chain(certificate: Path) -> list[x509.Certificate]:
     """Return the certificates of a PEM file, at least one.
 

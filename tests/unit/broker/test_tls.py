@@ -12,6 +12,7 @@ from broker.tls import (
     EXPIRY_WARNING,
     MAX_PEM_BYTES,
     TlsFileError,
+    certified_hosts,
     load_certificate,
     private_ca_fingerprint,
     server_context,
@@ -125,6 +126,11 @@ def test_a_ca_that_has_not_issued_the_certificate_is_not_pinned(tmp_path: Path) 
         private_ca_fingerprint(files.certificate)
 
 
+def test_a_certificate_says_which_hosts_it_is_for(tmp_path: Path) -> None:
+    hosts = ("chat.example", "10.0.0.1", "::1")
+    assert certified_hosts(made(tmp_path, hosts).certificate) == hosts
+
+
 def test_a_self_signed_certificate_is_its_own_ca(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
@@ -140,6 +146,8 @@ def test_a_self_signed_certificate_is_its_own_ca(tmp_path: Path) -> None:
     pinned = private_ca_fingerprint(certificate)
     assert pinned is not None
     assert len(pinned) == 32
+    with pytest.raises(TlsFileError, match="names no host"):
+        certified_hosts(certificate)
 
 
 def served_by(context: ssl.SSLContext, files: Certificates) -> bytes | None:
