@@ -16,11 +16,14 @@ CLOSE_SECONDS: Final = 2.0
 MAX_UNSENT_FOR_PONG_BYTES: Final = 64 * KIB
 """A client that leaves this much unread gets no answer to its pings: they would pile up."""
 
+MAX_FRAME_BYTES: Final = 64 * KIB
+"""Of one frame that is sent: clients bound a message, and a replay of mail may be many MiB."""
+
 _DATA: Final = frozenset({Opcode.BINARY, Opcode.CONT})
 
 
 class WebSocketTransport(asyncio.Transport):
-    """What the inner protocol writes to: each write is one binary frame."""
+    """What the inner protocol writes to: each write is one or more binary frames."""
 
     def __init__(
         self, transport: asyncio.Transport, frames: ServerProtocol, inner: asyncio.Protocol
@@ -39,13 +42,15 @@ class WebSocketTransport(asyncio.Transport):
         return self._transport.get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send one binary frame; before the upgrade and after the end nothing."""
+        """Send binary frames; before the upgrade and after the end nothing."""
         if data and self._frames.state is State.OPEN and not self.is_closing():
-            self._frames.send_binary(bytes(data))
+            whole = bytes(data)
+            for at in range(0, len(whole), MAX_FRAME_BYTES):
+                self._frames.send_binary(whole[at : at + MAX_FRAME_BYTES])
             self.flush()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Send some pieces as one binary frame."""
+        """Send some pieces as if they were one."""
         self.write(b"".join(list_of_data))
 
     def is_closing(self) -> bool:

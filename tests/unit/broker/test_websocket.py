@@ -13,6 +13,7 @@ from websockets.typing import Origin, Subprotocol
 
 from broker import websocket, websocket_transport
 from broker.websocket import MAX_MESSAGE_BYTES, MAX_UPGRADE_BYTES, WebSocketProtocol
+from broker.websocket_transport import MAX_FRAME_BYTES
 from client_sdk.wire.limits import MAX_PACKET_BYTES
 from tests.unit.broker.websocket_server import Inner, frame, listening, raw_socket, request
 
@@ -316,8 +317,17 @@ async def test_a_slow_client_pauses_the_inner_protocol_and_resumes_it() -> None:
         inner.transport.write(bytes(size))
         await inner.until("pause")
         assert inner.transport.get_write_buffer_size() > 1000
-        assert await raw.frame() == (Opcode.BINARY, bytes(size))
+        for _ in range(size // MAX_FRAME_BYTES):
+            assert await raw.frame() == (Opcode.BINARY, bytes(MAX_FRAME_BYTES))
         await inner.until("resume")
+
+
+@pytest.mark.parametrize(("more", "frames"), [(0, 1), (1, 2)])
+async def test_a_frame_that_is_sent_has_a_bound(more: int, frames: int) -> None:
+    async with listening() as listener, raw_socket(listener) as raw:
+        listener.inners[0].transport.write(bytes(MAX_FRAME_BYTES + more))
+        sizes = [len((await raw.frame())[1]) for _ in range(frames)]
+        assert sizes == [MAX_FRAME_BYTES, 1][:frames]
 
 
 async def test_a_paused_inner_protocol_gets_nothing_until_it_resumes() -> None:
