@@ -90,9 +90,9 @@ def parse_broker_url(url: str) -> BrokerAddress:
 def usable_urls(urls: Sequence[str], *, pinned: bool) -> tuple[str, ...]:
     """Return the addresses that a device may use, in their order.
 
-    Where TLS is to be had nothing goes over the network without it: whoever can block the
-    encrypted address could otherwise read the login at the next one. A broker on this machine, or
-    a tunnel to one, needs no TLS.
+    Where TLS is to be had nothing goes without it: whoever can block the encrypted address could
+    otherwise read the login at the next one. A pinned device is left one way without TLS: alone,
+    an address on this machine is a tunnel's end.
 
     Args:
         urls: Broker addresses.
@@ -105,9 +105,11 @@ def usable_urls(urls: Sequence[str], *, pinned: bool) -> tuple[str, ...]:
     if not urls:
         raise InvalidBrokerUrlError("no broker address was given")
     addresses = {url: parse_broker_url(url) for url in urls}
-    if not pinned and not any(one.encrypted for one in addresses.values()):
-        return tuple(urls)
-    usable = tuple(url for url, one in addresses.items() if one.encrypted or one.loopback)
+    usable = tuple(url for url, one in addresses.items() if one.encrypted)
+    if not usable and pinned:
+        usable = tuple(url for url, one in addresses.items() if one.loopback)
+    elif not usable:
+        usable = tuple(urls)
     if not usable:
         raise UnencryptedBrokerError(
             f"this device pinned its server's authority and speaks only TLS over the network, not "

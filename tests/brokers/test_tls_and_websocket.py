@@ -94,7 +94,7 @@ async def test_addresses_of_different_schemes_are_tried_in_turn(
     ):
         pass  # both ports are free again
     async with reachable(broker, Scheme.WSS, files) as url:
-        urls = [f"mqtts://localhost:{taken}", last, f"ws://127.0.0.1:{taken}/mqtt", url]
+        urls = [f"mqtts://localhost:{taken}", last, url]
         login = Login(ALICE, SECRETS[ALICE])
         async with MqttTransport(urls, login, pin_of(files)).connect() as connection:
             await connection.subscribe(inbox_filter(DeviceAddress(ALICE)))

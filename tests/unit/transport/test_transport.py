@@ -71,12 +71,13 @@ PLAIN, TUNNEL, ENCRYPTED, PAGE = "mqtt://a", "ws://127.0.0.1", "mqtts://a", "wss
         ([PLAIN], False, [PLAIN]),
         ([PLAIN, TUNNEL], False, [PLAIN, TUNNEL]),
         ([PLAIN, ENCRYPTED], False, [ENCRYPTED]),
-        ([TUNNEL, PAGE, PLAIN, ENCRYPTED], False, [TUNNEL, PAGE, ENCRYPTED]),
+        ([TUNNEL, PAGE, PLAIN, ENCRYPTED], False, [PAGE, ENCRYPTED]),
+        ([TUNNEL, PAGE], True, [PAGE]),
         ([TUNNEL, PLAIN], True, [TUNNEL]),
         ([PAGE], True, [PAGE]),
     ],
 )
-def test_what_can_be_encrypted_never_crosses_the_network_in_clear(
+def test_where_tls_is_to_be_had_nothing_goes_without_it(
     urls: list[str], pinned: bool, usable: list[str]
 ) -> None:
     assert usable_urls(urls, pinned=pinned) == tuple(usable)
