@@ -94,10 +94,12 @@ async def test_addresses_of_different_schemes_are_tried_in_turn(
     ):
         pass  # both ports are free again
     async with reachable(broker, Scheme.WSS, files) as url:
-        urls = [f"mqtts://localhost:{taken}", last, url]
+        encrypted = [f"mqtts://localhost:{taken}", last, url]
+        plain = [f"ws://127.0.0.1:{taken}/mqtt", f"mqtt://127.0.0.1:{broker.port}"]
         login = Login(ALICE, SECRETS[ALICE])
-        async with MqttTransport(urls, login, pin_of(files)).connect() as connection:
-            await connection.subscribe(inbox_filter(DeviceAddress(ALICE)))
+        for urls, pin in ((encrypted, pin_of(files)), (plain, None)):
+            async with MqttTransport(urls, login, pin).connect() as connection:
+                await connection.subscribe(inbox_filter(DeviceAddress(ALICE)))
 
 
 async def test_a_path_that_is_no_brokers_is_told_as_a_broker_that_is_away(
