@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -210,8 +211,13 @@ def _issued(subject: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _is_public(authority: x509.Certificate) -> bool:
-    trusted = ssl.create_default_context().get_ca_certs(binary_form=True)
-    return authority.public_bytes(Encoding.DER) in trusted
+    context = ssl.create_default_context()
+    folder = ssl.get_default_verify_paths().capath
+    # OpenSSL looks into the folder only when it verifies; its files are named by hashes.
+    for file in Path(folder).glob("*.[0-9]") if folder else ():
+        with suppress(OSError):
+            context.load_verify_locations(file)
+    return authority.public_bytes(Encoding.DER) in context.get_ca_certs(binary_form=True)
 
 
 def _no_passphrase() -> str:

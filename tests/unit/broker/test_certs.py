@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from broker.certs import CA_LIFETIME, MAX_DAYS, MAX_HOSTS, make_certificates
+from broker import cli_certs
+from broker.certs import CA_LIFETIME, DEFAULT_DAYS, MAX_DAYS, MAX_HOSTS, make_certificates
 from broker.tls import TlsFileError, private_ca_fingerprint, read_chain, server_context
 from client_sdk.wire.errors import MisuseError
 from tests.unit.broker.certificates import HOSTS, made, under_an_expired_ca
@@ -165,6 +166,10 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TlsFileError, match="file/tls"):
         made(tmp_path / "file")
+
+
+def test_the_command_takes_the_same_lifetime_as_the_function() -> None:
+    assert cli_certs.DEFAULT_DAYS == DEFAULT_DAYS
 
 
 def test_the_command_prints_paths_and_fingerprint(tmp_path: Path) -> None:

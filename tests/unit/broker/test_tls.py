@@ -118,6 +118,17 @@ def test_a_ca_that_the_system_trusts_is_public(
     assert private_ca_fingerprint(files.certificate) is None
 
 
+def test_a_ca_in_the_systems_folder_is_public_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, folder = made(tmp_path), tmp_path / "trusted"
+    folder.mkdir()
+    (folder / "0f0f0f0f.0").write_bytes(files.ca.read_bytes())
+    (folder / "0f0f0f0f.1").write_text("no certificate")
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+    assert private_ca_fingerprint(files.certificate) is None
+
+
 def test_a_ca_that_has_not_issued_the_certificate_is_not_pinned(tmp_path: Path) -> None:
     files, others = made(tmp_path / "one"), made(tmp_path / "two")
     first, mark, _ = files.certificate.read_bytes().partition(b"-----END CERTIFICATE-----\n")
