@@ -89,6 +89,8 @@ class Messenger(IdentityCalls, DeviceCalls):
             InvalidInvitationError: The line is not a whole invitation; nothing was stored.
             InvitationRefusedError: Used, expired or withdrawn; nothing was stored.
             AlreadyEnrolledError: The store is another device's; it is unchanged.
+            BrokerNotTrustedError: The broker's certificate is not to be trusted; nothing was sent.
+            UnencryptedBrokerError: The invitation pins a CA and ``broker_url`` is without TLS.
             TransportError: The broker is away; call again.
         """
         return await joining.enroll(invitation, Path(store), passphrase, broker_url)
@@ -144,13 +146,14 @@ class Messenger(IdentityCalls, DeviceCalls):
         Args:
             store: The device's store.
             passphrase: What the store was made with.
-            broker_url: In place of the addresses in the invitation.
+            broker_url: In place of the addresses in the invitation; a pinned CA stays pinned.
             online: False only reads and writes the store; another process may be connected.
 
         Raises:
             StoreMissingError: There is no store; enroll first.
             StoreLockedError: The passphrase is wrong, or the file is no store.
             NotEnrolledError: The enrolment was not finished; call ``enroll`` again.
+            UnencryptedBrokerError: The device pinned a CA and ``broker_url`` is without TLS.
         """
         path = Path(store)
         opened = SqliteStore.open(path, passphrase)
