@@ -25,6 +25,7 @@ SERVER_PACKAGES: Final = (
     "pydantic_settings",
     "sqlalchemy",
     "structlog",
+    "websockets",
 )
 
 Config = Annotated[
@@ -184,8 +185,10 @@ def demo() -> None:
 
 def _take_over_commands() -> None:
     if all(find_spec(name) is not None for name in SERVER_PACKAGES):
+        from broker.cli_certs import app as certs_app
         from keydir.cli import app as directory_app
 
+        app.registered_commands += certs_app.registered_commands
         app.registered_commands += server_app.registered_commands
         app.add_typer(broker_app, name="broker")
         app.registered_commands += directory_app.registered_commands

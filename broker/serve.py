@@ -8,16 +8,14 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from broker.embedded import EmbeddedBroker
-from broker.errors import ListenError
 from broker.health import health_server
 from broker.listening import is_free, require_free_ports
 from broker.lock import hold, is_known
 from broker.logs import get_logger
-from broker.metrics import Snapshot, Watched
 from broker.notify import READY, STOPPING, notify
 from broker.safety import require_safe
-from broker.settings import BrokerSettings, is_loopback
-from broker.statistics import Statistics
+from broker.settings import LOOPBACK, BrokerSettings, is_loopback
+from broker.tls import certified_hosts, private_ca_fingerprint
 from client_sdk.signals import until_signalled
 from keydir.commands import run_directory
 from keydir.config import DirectorySettings
@@ -32,9 +30,17 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a running server is reached; None is off."""
+    """Where a running server is reached; None is off.
+
+    Attributes:
+        url: By devices; the host is one that its certificate is for.
+        local_url: By the key directory on this machine, without TLS.
+        ws_url: By browsers.
+        metrics_url: By Prometheus on this machine.
+    """
 
     url: str
+    local_url: str
     ws_url: str | None = None
     metrics_url: str | None = None
 
@@ -55,7 +61,7 @@ async def serve(settings: BrokerSettings, ready: Ready) -> None:
     """
     async with _broker(settings) as addresses:
         directory = DirectorySettings(
-            data_dir=settings.data_dir, broker_urls=(addresses.url,), policy=settings.policy
+            data_dir=settings.data_dir, broker_urls=(addresses.local_url,), policy=settings.policy
         )
         answering = asyncio.Event()
         work = run_directory(directory, answering.set)
@@ -96,40 +102,41 @@ async def _broker(settings: BrokerSettings) -> AsyncIterator[Addresses]:
         stack.callback(credentials.close)
         port = settings.port or _earlier_port(settings)
         broker = EmbeddedBroker(settings.model_copy(update={"port": port}), credentials)
-        _refuse_what_is_missing(broker, settings)
         await broker.start()
         stack.push_async_callback(broker.stop)
         addresses = _addresses(settings, broker)
         if settings.metrics_port is not None:
-            watched = broker if isinstance(broker, Watched) else _Unwatched()
-            shown = health_server(watched, settings.metrics_host, settings.metrics_port)
+            shown = health_server(broker, settings.metrics_host, settings.metrics_port)
             addresses = replace(addresses, metrics_url=stack.enter_context(shown))
         if not (settings.has_tls or is_loopback(settings.host)):
             _log.warning("no TLS: reach this port through a VPN or tunnel", host=settings.host)
-        write_broker_urls(settings.data_dir, settings.public_urls or (addresses.url,))
+        urls = settings.public_urls or (addresses.url,)
+        write_broker_urls(settings.data_dir, urls, _pinned_ca(settings))
         yield addresses
 
 
-class _Unwatched:
-    """Stands in for an engine that does not tell what it does."""
-
-    def snapshot(self) -> Snapshot:
-        return Snapshot(Statistics())
-
-
-def _refuse_what_is_missing(broker: EmbeddedBroker, settings: BrokerSettings) -> None:
-    """Start no listener in the clear that the settings want encrypted, and none too few."""
-    has_all = hasattr(broker, "ws_port")
-    if not has_all and (settings.has_tls or settings.ws_port is not None):
-        raise ListenError("this engine has no TLS and no WebSocket; nothing was started")
+def _pinned_ca(settings: BrokerSettings) -> bytes | None:
+    """Return what clients pin: the fingerprint of a private CA that ends the served chain."""
+    return None if settings.tls_cert is None else private_ca_fingerprint(settings.tls_cert)
 
 
 def _addresses(settings: BrokerSettings, broker: EmbeddedBroker) -> Addresses:
-    ws_port: int | None = getattr(broker, "ws_port", None)
     secure = "s" if settings.has_tls else ""
-    url = _url(f"mqtt{secure}", settings.host, broker.port)
-    ws_url = None if ws_port is None else _url(f"ws{secure}", settings.host, ws_port)
-    return Addresses(url, ws_url)
+    host = _public_host(settings)
+    ws_port = broker.ws_port
+    return Addresses(
+        url=_url(f"mqtt{secure}", host, broker.port),
+        local_url=_url("mqtt", LOOPBACK if settings.has_tls else host, broker.local_port),
+        ws_url=None if ws_port is None else f"{_url(f'ws{secure}', host, ws_port)}/mqtt",
+    )
+
+
+def _public_host(settings: BrokerSettings) -> str:
+    """Return the host that devices are told: with TLS they refuse one that is not certified."""
+    if settings.tls_cert is None:
+        return LOOPBACK if settings.host in ANY_HOSTS else settings.host
+    certified = certified_hosts(settings.tls_cert)
+    return settings.host if settings.host in certified else certified[0]
 
 
 def _earlier_port(settings: BrokerSettings) -> int:
@@ -144,5 +151,4 @@ def _earlier_port(settings: BrokerSettings) -> int:
 
 
 def _url(scheme: str, host: str, port: int) -> str:
-    shown = "127.0.0.1" if host in ANY_HOSTS else host
-    return f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

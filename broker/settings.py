@@ -30,6 +30,7 @@ class BrokerSettings(BaseModel):
         host: The address to listen on.
         port: The TCP port of MQTT, 0 for any free one.
         ws_port: The TCP port of MQTT over WebSocket, 0 for any free one; None is off.
+        ws_origins: Web pages that may use it, such as https://chat.example; empty lets all.
         tls_cert: The certificate chain in PEM; with it both ports speak TLS only.
         tls_key: Its private key in PEM, readable by the server's user alone.
         allow_plaintext: Listen beyond loopback without TLS, behind a VPN or a TLS proxy.
@@ -48,6 +49,7 @@ class BrokerSettings(BaseModel):
     host: HostName = LOOPBACK
     port: Port = DEFAULT_PORT
     ws_port: Port | None = None
+    ws_origins: tuple[HostName, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
     allow_plaintext: bool = False

@@ -24,7 +24,6 @@ from tests.conftest import RequireProgram
 
 NAMES = ("mosquitto", "paho", "aiomqtt", "mqtt.js")
 PAIRS = list(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
-HAS_WEBSOCKET = hasattr(EmbeddedBroker, "ws_port")
 BINARY = bytes(range(256))
 MAIL = {mail_topic(1): b"sealed", mail_topic(2): BINARY, mail_topic(3): b"\xff" * 90_000}
 
@@ -57,8 +56,6 @@ def made(name: str, broker: EmbeddedBroker, request: pytest.FixtureRequest) -> R
         require("mosquitto_pub")
         return MosquittoTools(broker.port)
     if name == "mqtt.js":
-        if not HAS_WEBSOCKET:
-            pytest.skip("the broker has no WebSocket yet")
         folder: Path = request.getfixturevalue("mqttjs_folder")
         return MqttJs(require("node"), folder, broker.ws_port)
     return PahoLibrary(broker.port) if name == "paho" else AiomqttLibrary(broker.port)
