@@ -5,7 +5,7 @@ kill -9 proves nothing about it, since the system keeps a dead process's writes.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial, partialmethod
 from pathlib import Path
@@ -24,7 +24,8 @@ from tests.brokers.memory_credentials import MemoryCredentials
 from tests.brokers.names import ALICE, BOB, SECRETS, mail_topic
 from tests.brokers.power_disk import PowerDisk
 from tests.conformance.client import Client, Clients
-from tests.conformance.packets import PUBACK, Hello, publish
+from tests.conformance.open_auth import open_embedded
+from tests.conformance.packets import PUBACK, PUBREC, Hello, publish
 
 FULL, NORMAL, OFF = "FULL", "NORMAL", "OFF"
 MESSAGES = 1200
@@ -37,14 +38,18 @@ Mail = dict[str, bytes]
 
 @asynccontextmanager
 async def on_disk(
-    disk: PowerDisk, folder: Path, monkeypatch: pytest.MonkeyPatch, synchronous: str = FULL
+    disk: PowerDisk,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    synchronous: str = FULL,
+    make: Callable[[], EmbeddedBroker] | None = None,
 ) -> AsyncIterator[EmbeddedBroker]:
     connect = partial(ApswDatabase, disk, synchronous=synchronous)
     with monkeypatch.context() as patch:
         patch.setattr(WaitingMail, "open", partialmethod(WaitingMail.open, connect=connect))
         limits = BrokerLimits(max_pair_messages=10 * MESSAGES, max_pair_bytes=2**30)
         settings = BrokerSettings(port=0, data_dir=folder, limits=limits)
-        broker = EmbeddedBroker(settings, MemoryCredentials(SECRETS))
+        broker = make() if make else EmbeddedBroker(settings, MemoryCredentials(SECRETS))
         await broker.start()
     try:
         yield broker
@@ -181,6 +186,31 @@ async def test_nothing_is_acknowledged_while_the_disk_does_not_sync(
         expected = {mail_topic(number): b"during" for number in (2, 3)}
         assert found_on(disk.after_power_loss(2), tmp_path) == expected
         assert broker.statistics.commit_failures >= 2
+
+
+async def test_a_message_at_qos_2_that_is_sent_again_is_not_received_before_it_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PUBREC takes the message over as PUBACK does, also in a session that goes on."""
+    disk, hello_again = PowerDisk(), Hello("sender", clean=False)
+    plain = partial(open_embedded, BrokerSettings(port=0, data_dir=tmp_path))
+    async with (
+        on_disk(disk, tmp_path, monkeypatch, make=plain) as broker,
+        Clients(broker.port) as clients,
+    ):
+        sender = await clients.connect(hello_again)
+        disk.sync_fails = True
+        for dup in (False, True):
+            sender.send(publish("kept/a", b"once", 2, retain=True, dup=dup, packet_id=9))
+            await sender.ping()  # `expect` fails at a PUBREC before the answer
+            if not dup:
+                await sender.abort()
+                sender = await clients.connect(hello_again)
+                assert sender.session_present
+        await eventually(lambda: disk.failed_syncs >= 2, seconds=20)
+        disk.sync_fails = False
+        assert (await sender.expect(PUBREC)).packet_id == 9
+        assert found_on(disk.after_power_loss(1), tmp_path) == {"kept/a": b"once"}
 
 
 async def test_after_a_power_loss_the_broker_hands_out_what_it_had_acknowledged(
