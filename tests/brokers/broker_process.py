@@ -1,8 +1,8 @@
 """A broker in a process of its own, to be killed: ``python -m tests.brokers.broker_process FILE``.
 
-FILE is JSON: ``{"data_dir": …, "secrets": {login: secret}, "limits": {…}, "open": false}``, the
-last two left out at will; an open broker admits everyone to everything. The port is printed on
-one line.
+FILE is JSON: ``{"data_dir": …, "secrets": {login: secret}, "limits": {…}, "open": false,
+"websocket": false}``, the last three left out at will; an open broker admits everyone to
+everything. One line is printed: the port, and behind it that of MQTT over WebSocket if it is on.
 """
 
 import asyncio
@@ -22,7 +22,9 @@ from tests.conformance.open_auth import open_embedded
 def made(wanted: Mapping[str, Any]) -> EmbeddedBroker:
     """Return the broker that was asked for."""
     limits = BrokerLimits(**wanted.get("limits", {}))
-    settings = BrokerSettings(port=0, data_dir=Path(wanted["data_dir"]), limits=limits)
+    ws_port = 0 if wanted.get("websocket") else None
+    folder = Path(wanted["data_dir"])
+    settings = BrokerSettings(port=0, ws_port=ws_port, data_dir=folder, limits=limits)
     if wanted.get("open"):
         return open_embedded(settings)
     return EmbeddedBroker(settings, MemoryCredentials(wanted["secrets"]))
@@ -31,7 +33,7 @@ def made(wanted: Mapping[str, Any]) -> EmbeddedBroker:
 async def serve(wanted: Mapping[str, Any]) -> None:
     broker = made(wanted)
     await broker.start()
-    print(broker.port, flush=True)
+    print(broker.port, *([broker.ws_port] if wanted.get("websocket") else []), flush=True)
     try:
         await asyncio.Event().wait()
     finally:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.brokers.frame_mutator import FrameMutator
 from tests.brokers.names import BOB, MALLORY
 from tests.brokers.packet_mutator import Mutator
 from tests.brokers.process import BrokerProcess, broker_process, write_wanted
@@ -20,8 +21,9 @@ from tests.brokers.process_memory import open_files, resident_bytes
 from tests.conformance.client import Client, Clients
 from tests.conformance.packets import Hello
 
-MODES: Final = ("devices", "everyone")
-"""The shipped rules with device logins, and a broker that admits everyone to everything."""
+MODES: Final = ("devices", "everyone", "websocket")
+"""The shipped rules with device logins, a broker that admits everyone to everything, and the
+shipped rules again behind frames of WebSocket."""
 
 PACKETS: Final = 100_000
 AT_ONCE: Final = 8
@@ -51,23 +53,28 @@ def logins(mode: str) -> list[Hello]:
     """Return the CONNECT packets that the broker of ``mode`` accepts."""
     if mode == "everyone":
         return [Hello("fuzz-1"), Hello("fuzz-2", clean=False), Hello("")]
-    return [Hello(name, username=name, password=SECRETS[name].encode()) for name in (MALLORY, BOB)]
+    return [_device(name) for name in _FUZZING]
 
 
 async def fuzz(mode: str, seed: int, count: int, folder: Path) -> Findings:
     """Send ``count`` bent packets among others, then look at the broker."""
-    wanted = write_wanted(folder, mode, secrets=SECRETS, limits=_LIMITS, open=mode == "everyone")
+    told = {"open": mode == "everyone", "websocket": mode == "websocket"}
+    wanted = write_wanted(folder, mode, secrets=SECRETS, limits=_LIMITS, **told)
     async with (
         broker_process("tests.brokers.broker_process", wanted) as running,
         Clients(running.port) as clients,
     ):
         probe = await clients.connect(_probe(mode))
         await probe.subscribe(_own_topic(mode), qos=1)
-        mutator, sent, wrong = Mutator(seed, logins(mode)), 0, []
+        mutator, frames = Mutator(seed, logins(mode)), FrameMutator(seed)
+        sent, wrong = 0, []
         before, files = 0, open_files(running.pid)
         while mutator.bent < count and not wrong:
             batch = [mutator.conversation() for _ in range(AT_ONCE)]
-            wrong += await _converse(running, mutator, batch)
+            streams = [b"".join(talk) + NONSENSE * (at % 2) for at, talk in enumerate(batch)]
+            if running.ws_port is not None:
+                streams = [frames.stream(stream) for stream in streams]
+            wrong += await _converse(running, [mutator.cut(stream) for stream in streams])
             sent += sum(map(len, batch))
             before = before or (resident_bytes(running.pid) if mutator.bent > count // 5 else 0)
             if not wrong and not await _answers(probe, mode):
@@ -103,14 +110,9 @@ async def _answers(probe: Client, mode: str) -> bool:
     return True
 
 
-async def _converse(
-    running: BrokerProcess, mutator: Mutator, batch: list[list[bytes]]
-) -> list[str]:
-    talks = []
-    for number, conversation in enumerate(batch):
-        pieces = mutator.cut(b"".join(conversation) + NONSENSE * (number % 2))
-        talks.append(_talk(running.port, pieces))
-    ended = await asyncio.gather(*talks)
+async def _converse(running: BrokerProcess, batch: list[list[bytes]]) -> list[str]:
+    port = running.ws_port or running.port
+    ended = await asyncio.gather(*(_talk(port, pieces) for pieces in batch))
     if not running.is_alive:
         return ["the broker ended"]
     shown = (b"".join(talk).hex() for talk, closed in zip(batch, ended, strict=True) if not closed)

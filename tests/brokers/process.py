@@ -18,6 +18,7 @@ class BrokerProcess:
 
     process: asyncio.subprocess.Process
     port: int
+    ws_port: int | None
     log: Path
 
     @property
@@ -54,10 +55,9 @@ async def broker_process(module: str, wanted: Path) -> AsyncIterator[BrokerProce
     assert process.stdout is not None
     try:
         async with asyncio.timeout(START_SECONDS):
-            port = await process.stdout.readline()
-        assert port, log.read_text(errors="replace")
-        running = BrokerProcess(process, int(port), log)
-        yield running
+            ports = [int(port) for port in (await process.stdout.readline()).split()]
+        assert ports, log.read_text(errors="replace")
+        yield BrokerProcess(process, ports[0], ports[1] if ports[1:] else None, log)
     finally:
         if process.returncode is None:
             process.kill()
