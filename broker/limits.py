@@ -55,3 +55,11 @@ class BrokerLimits(BaseModel):
     max_age_seconds: int = Field(default=30 * 24 * 3600, ge=1)
     login_failures: int = Field(default=10, ge=1)
     login_failure_seconds: float = Field(default=6.0, gt=0)
+
+    def allow_topic(self, topic_or_filter: str) -> bool:
+        """Tell whether a topic or filter is within the limits of length and depth."""
+        return (
+            len(topic_or_filter) <= self.max_topic_bytes
+            and topic_or_filter.count("/") < self.max_topic_levels
+            and len(topic_or_filter.encode()) <= self.max_topic_bytes
+        )
