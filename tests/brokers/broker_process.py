@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from broker.embedded import EmbeddedBroker
+from broker.loop import run as run_loop
 from broker.settings import BrokerSettings
 from tests.brokers.memory_credentials import MemoryCredentials
 
@@ -25,4 +26,4 @@ async def serve(data_dir: Path, secrets: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     wanted = json.loads(Path(sys.argv[1]).read_text())
-    asyncio.run(serve(Path(wanted["data_dir"]), wanted["secrets"]))
+    run_loop(serve(Path(wanted["data_dir"]), wanted["secrets"]))
