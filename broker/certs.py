@@ -259,7 +259,8 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 def _held(folder: Path) -> Iterator[None]:
     """Hold the folder, so that two calls at once do not make two CAs."""
     try:
-        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        for one in (folder.parent, folder):
+            one.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise unreadable(folder, error) from error

@@ -21,6 +21,9 @@ from broker.tls import server_context
 from broker.websocket import WebSocketProtocol
 
 AUTH_PLUGIN: Final = "broker.auth.CredentialsPlugin"
+HANDSHAKE_SECONDS: Final = 10.0
+"""From the open socket to the end of the TLS handshake; the login has its own time after it."""
+
 _log = get_logger(__name__)
 
 
@@ -165,7 +168,13 @@ class EmbeddedBroker:
                 if is_websocket:
                     factory = partial(WebSocketProtocol, engine.new_link, origins)
                 servers.append(
-                    await loop.create_server(factory, sock=listening, ssl=tls, backlog=BACKLOG)
+                    await loop.create_server(
+                        factory,
+                        sock=listening,
+                        ssl=tls,
+                        ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
+                        backlog=BACKLOG,
+                    )
                 )
             try:
                 await engine.run(self._stopping)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from broker.loop import run as run_loop
 from client_sdk.cli import app as device_app
 from client_sdk.lines import write_line
 from client_sdk.printing import EXIT_FAILED, Output, reported_errors
@@ -116,7 +117,7 @@ def serve(
         settings = _settings(config, data, flags)
         from broker.serve import serve as run
 
-        asyncio.run(run(settings, _say_ready))
+        run_loop(run(settings, _say_ready))
 
 
 @broker_app.callback(invoke_without_command=True)
@@ -146,7 +147,7 @@ def broker(
         settings = _settings(config, data, flags)
         from broker.serve import serve_broker
 
-        asyncio.run(serve_broker(settings, _say_ready))
+        run_loop(serve_broker(settings, _say_ready))
 
 
 @broker_app.command()

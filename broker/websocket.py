@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
@@ -70,12 +70,11 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock of the upgrade, and connect the inner protocol."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a WebSocket needs a stream transport")
-        self._transport = transport
-        self._facade = WebSocketTransport(transport, self._frames, self._inner)
+        # Not checked by isinstance: the transports of uvloop have no class of asyncio's above them.
+        stream = self._transport = cast("asyncio.Transport", transport)
+        self._facade = WebSocketTransport(stream, self._frames, self._inner)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(UPGRADE_SECONDS, transport.abort)
+        self._timer = loop.call_later(UPGRADE_SECONDS, stream.abort)
         self._inner.connection_made(self._facade)
 
     def connection_lost(self, exc: Exception | None) -> None:

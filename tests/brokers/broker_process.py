@@ -14,6 +14,7 @@ from typing import Any
 
 from broker.embedded import EmbeddedBroker
 from broker.limits import BrokerLimits
+from broker.loop import run as run_loop
 from broker.settings import BrokerSettings
 from tests.brokers.memory_credentials import MemoryCredentials
 from tests.conformance.open_auth import open_embedded
@@ -41,4 +42,4 @@ async def serve(wanted: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(json.loads(Path(sys.argv[1]).read_text())))
+    run_loop(serve(json.loads(Path(sys.argv[1]).read_text())))

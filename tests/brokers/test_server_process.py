@@ -144,6 +144,34 @@ def test_the_ready_line_names_metrics_and_they_answer(data: Path) -> None:
         assert running.end().code == 0
 
 
+async def test_metrics_show_who_is_connected_and_what_waits(data: Path) -> None:
+    with server(data, "--metrics-port", "0") as running:
+        ready = running.row()
+        sender = await RawClient.login(port_of(ready), LOGINS[1])
+        topic = inbox(DeviceAddress(READER), DeviceAddress(LOGINS[1]), numbered_id(1))
+        assert await sender.publish(topic, b"12345")
+        await sender.publish("v1/not/mine", b"12345")
+        url = str(ready["metrics_url"]).removeprefix("http://")
+        text = await asyncio.to_thread(fetched, url, "/metrics")
+        await sender.close()
+        assert running.end().code == 0
+    for line in (
+        "ratchetmq_connections 2.0",  # and the key directory
+        "ratchetmq_waiting_messages 1.0",
+        "ratchetmq_waiting_bytes 5.0",
+        'ratchetmq_refused_total{reason="publication"} 1.0',
+    ):
+        assert f"\n{line}\n" in text
+
+
+def fetched(where: str, page: str) -> str:
+    connection = http.client.HTTPConnection(where, timeout=10)
+    connection.request("GET", page)
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return text
+
+
 @pytest.mark.parametrize("abstract", [False, True])
 def test_the_service_manager_hears_of_ready_and_of_the_end(
     data: Path, tmp_path: Path, abstract: bool

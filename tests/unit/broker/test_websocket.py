@@ -191,6 +191,7 @@ async def test_a_text_frame_ends_the_connection_after_what_came_before_it() -> N
         (b"\xc2\x80" + bytes(4), PROTOCOL_ERROR),  # a bit of an extension
         (b"\x83\x80" + bytes(4), PROTOCOL_ERROR),  # no such opcode
     ],
+    ids=["continues nothing", "not continued", "not masked", "extension", "opcode"],
 )
 async def test_frames_against_the_rules_end_the_connection(sent: bytes, code: int) -> None:
     async with listening() as listener, raw_socket(listener) as raw:
