@@ -184,6 +184,21 @@ async def test_nothing_is_acknowledged_while_the_disk_does_not_sync(
         assert broker.statistics.commit_failures >= 2
 
 
+async def test_a_clear_is_synced_soon_without_a_message_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = PowerDisk()
+    async with (
+        on_disk(disk, tmp_path, monkeypatch) as broker,
+        Clients(broker.port) as clients,
+    ):
+        alice = await clients.connect(hello(ALICE))
+        await alice.publish(mail_topic(1), b"sealed", 1, retain=True)
+        assert len(found_on(disk.after_power_loss(1), tmp_path)) == 1
+        await alice.publish(mail_topic(1), b"", 1, retain=True)
+        await eventually(lambda: found_on(disk.after_power_loss(2), tmp_path) == {})
+
+
 async def test_a_message_at_qos_2_that_is_sent_again_is_not_received_before_it_is_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
