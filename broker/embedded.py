@@ -1,23 +1,36 @@
-"""The embedded broker: its socket, its file of waiting mail and its engine, started as one."""
+"""The embedded broker: its sockets, its file of waiting mail and its engine, started as one."""
 
 import asyncio
-import errno
 import socket
+import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from broker.access import Access, TopicTable
 from broker.engine import Engine
-from broker.errors import ListenError, PortInUseError
+from broker.listening import BACKLOG, listen
 from broker.logs import get_logger, quiet_engine
+from broker.metrics import Snapshot
 from broker.ports import Credentials
 from broker.retained import WaitingMail
-from broker.settings import BrokerSettings
+from broker.settings import LOOPBACK, BrokerSettings
 from broker.statistics import Statistics
+from broker.tls import server_context
+from broker.websocket import WebSocketProtocol
 
 AUTH_PLUGIN: Final = "broker.auth.CredentialsPlugin"
-_BACKLOG: Final = 512
+HANDSHAKE_SECONDS: Final = 10.0
+"""From the open socket to the end of the TLS handshake; the login has its own time after it."""
+
 _log = get_logger(__name__)
+
+
+class _Listener(NamedTuple):
+    listening: socket.socket
+    is_websocket: bool
+    tls: ssl.SSLContext | None
 
 
 class EmbeddedBroker:
@@ -52,6 +65,8 @@ class EmbeddedBroker:
         self._access = access or TopicTable()
         self._auth_plugin = auth_plugin
         self._port = settings.port
+        self._ws_port = settings.ws_port
+        self._local_port = settings.port
         self._engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -61,28 +76,53 @@ class EmbeddedBroker:
         """The TCP port: after ``start`` the real one, also where 0 was asked for."""
         return self._port
 
+    @property
+    def ws_port(self) -> int | None:
+        """The TCP port of WebSocket, as ``port``; None where it is off."""
+        return self._ws_port
+
+    @property
+    def local_port(self) -> int:
+        """A TCP port of MQTT without TLS on 127.0.0.1, for a key directory on this machine."""
+        return self._local_port
+
     async def start(self) -> None:
         """Load waiting mail and accept connections; after a failure nothing is left running.
 
         Raises:
-            PortInUseError: Another program has the port.
-            ListenError: The system refuses the host or port.
+            PortInUseError: Another program has a port.
+            ListenError: The system refuses the host or a port.
+            TlsFileError: The certificate or its key cannot be used.
             DataDirectoryError: The data directory or the file in it cannot be used.
         """
         quiet_engine()
+        settings = self._settings
         async with AsyncExitStack() as stack:
-            listening = stack.enter_context(_listen(self._settings.host, self._settings.port))
-            limits = self._settings.limits
-            mail = WaitingMail(self._settings.data_dir, limits, self.statistics)
+            tls = None
+            if settings.tls_cert is not None and settings.tls_key is not None:
+                tls = server_context(settings.tls_cert, settings.tls_key)
+            mqtt = stack.enter_context(_listen(settings.host, settings.port))
+            local = stack.enter_context(_listen(LOOPBACK, 0)) if tls is not None else mqtt
+            sockets = [(mqtt, False)]
+            if settings.ws_port is not None:
+                ws = stack.enter_context(_listen(settings.host, settings.ws_port))
+                sockets.append((ws, True))
+                self._ws_port = ws.getsockname()[1]
+            mail = WaitingMail(settings.data_dir, settings.limits, self.statistics)
             await mail.open()
             stack.push_async_callback(mail.close)
-            engine = Engine(self._credentials, mail, limits, self._access, self._auth_plugin)
+            engine = Engine(
+                self._credentials, mail, settings.limits, self._access, self._auth_plugin
+            )
             await engine.start()
             stack.push_async_callback(engine.shutdown)
-            self._port = listening.getsockname()[1]
+            self._port, self._local_port = mqtt.getsockname()[1], local.getsockname()[1]
             self._engine = engine
             self._stopping.clear()
-            running = self._run(engine, listening, stack.pop_all())
+            listeners = [_Listener(one, web, tls) for one, web in sockets]
+            if tls is not None:
+                listeners.append(_Listener(local, is_websocket=False, tls=None))
+            running = self._run(engine, listeners, stack.pop_all())
             self._running = asyncio.create_task(running, name="embedded broker")
             _log.info("listening", port=self._port, waiting=len(mail.index))
 
@@ -98,30 +138,53 @@ class EmbeddedBroker:
         if self._engine is not None:
             self._engine.check_credentials()
 
-    async def _run(self, engine: Engine, listening: socket.socket, opened: AsyncExitStack) -> None:
+    def snapshot(self) -> Snapshot:
+        """Return what is connected, waits and was counted now, see ``Watched``."""
+        engine = self._engine
+        if engine is None:
+            return Snapshot(self.statistics, storing=False)
+        clients, index = engine.clients, engine.mail.index
+        connected = [connection.subscriber for connection in clients.connections.values()]
+        absent = list(clients.absent.values())
+        return Snapshot(
+            statistics=self.statistics,
+            connections=len(connected),
+            sessions=len(absent) + sum(one.persistent for one in connected),
+            waiting_messages=len(index),
+            waiting_bytes=index.size,
+            queued_messages=sum(one.outbound.queued for one in (*connected, *absent)),
+            storing=not engine.mail.failing,
+        )
+
+    async def _run(
+        self, engine: Engine, listeners: list[_Listener], opened: AsyncExitStack
+    ) -> None:
         async with opened:
             loop = asyncio.get_running_loop()
-            server = await loop.create_server(engine.new_link, sock=listening, backlog=_BACKLOG)
+            origins = self._settings.ws_origins
+            servers = []
+            for listening, is_websocket, tls in listeners:
+                factory: Callable[[], asyncio.Protocol] = engine.new_link
+                if is_websocket:
+                    factory = partial(WebSocketProtocol, engine.new_link, origins)
+                servers.append(
+                    await loop.create_server(
+                        factory,
+                        sock=listening,
+                        ssl=tls,
+                        ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
+                        backlog=BACKLOG,
+                    )
+                )
             try:
                 await engine.run(self._stopping)
             finally:
-                server.close()
+                for server in servers:
+                    server.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUseError(
-                f"port {port} is in use by another program; nothing was started: end that program"
-                " or choose another port"
-            ) from error
-        raise ListenError(
-            f"cannot listen on {host} port {port} ({error.strerror}); nothing was started:"
-            " choose another address"
-        ) from error
+    listening = listen(host, port)
     # Accepted sockets inherit it; asyncio itself sets it only on sockets that it made.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.setblocking(False)  # noqa: FBT003

@@ -144,7 +144,7 @@ class Engine(Broker):
             return 0
         batch = 0
         if publication.clears:
-            batch = self.mail.clear(topic)
+            self.mail.clear(topic)
         elif publication.retain:
             size = len(publication.payload)
             reason = refusal(self.mail.index, self.limits, topic, size)

@@ -32,7 +32,7 @@ class BrokerLimits(BaseModel):
         max_pair_bytes: Their payload bytes.
         max_waiting_bytes: Payload bytes of all waiting messages together.
         max_age_seconds: A message that waited longer is dropped: its sender has called it expired.
-        login_failures: Refused logins of one name from one address in a row …
+        login_failures: Wrong logins of one name from one address in a row that are answered …
         login_failure_seconds: … and the time after which one of them is forgotten.
     """
 

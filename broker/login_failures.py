@@ -19,15 +19,15 @@ class LoginFailures:
         """Start with none.
 
         Args:
-            most: Failures in a row after which the pair is refused unseen.
+            most: Failures in a row that are answered.
             seconds_each: Time after which one failure is forgotten.
         """
         self._most = most
         self._seconds_each = seconds_each
         self._until: OrderedDict[Pair, float] = OrderedDict()
 
-    def refuses(self, pair: Pair, now: float) -> bool:
-        """Tell whether ``pair`` failed too often to be looked at."""
+    def exceeded(self, pair: Pair, now: float) -> bool:
+        """Tell whether ``pair`` failed too often to be given another answer."""
         left = self._until.get(pair, now) - now
         return left > (self._most - 1) * self._seconds_each
 

@@ -1,7 +1,7 @@
 """How much may wait: for each sender and recipient, and in all. Pure."""
 
 from broker.limits import BrokerLimits
-from broker.retained_index import RetainedIndex, pair_of
+from broker.retained_index import RetainedIndex
 from client_sdk.wire.notice import NoticeReason
 
 
@@ -14,14 +14,12 @@ def refusal(
     """
     before = index.get(topic)
     more, bytes_more = (1, size) if before is None else (0, size - before.size)
-    pair = pair_of(topic)
-    if pair is not None:
-        load = index.load(pair)
-        if (
-            load.messages + more > limits.max_pair_messages
-            or load.size + bytes_more > limits.max_pair_bytes
-        ):
-            return NoticeReason.OVER_QUOTA
+    load = index.load(topic)
+    if load is not None and (
+        load.messages + more > limits.max_pair_messages
+        or load.size + bytes_more > limits.max_pair_bytes
+    ):
+        return NoticeReason.OVER_QUOTA
     if index.size + bytes_more > limits.max_waiting_bytes:
         return NoticeReason.BROKER_FULL
     return None

@@ -18,6 +18,9 @@ from broker.statistics import Statistics
 MAX_UNWRITTEN_BYTES: Final = 32 * 1024 * 1024
 """Payload bytes that wait for the disk; past it no more is read from those who publish."""
 
+CLEAR_SECONDS: Final = 0.1
+"""How long clears wait for a message to share its transaction."""
+
 _RETRY_SECONDS: Final = 1.0
 _EXPIRY_PAGE: Final = 500
 _log = get_logger(__name__)
@@ -76,6 +79,7 @@ class WaitingMail:
         self._collecting = _Batch()
         self._writing = _Batch()
         self._changed = asyncio.Event()
+        self._clearing: asyncio.TimerHandle | None = None
 
     async def open(self, connect: Callable[[Path], Database] = connect) -> None:
         """Open the file and load what waits in it.
@@ -96,7 +100,10 @@ class WaitingMail:
         """Retain a message in place of what its topic held; return the number of its batch."""
         number, now = self._next_number, int(self._clock())
         self._next_number += 1
-        batch = self._batch()
+        if not self._collecting:
+            self._newest += 1
+        self._changed.set()
+        batch = self._collecting
         before = self._index.put(topic, Waiting(number, len(payload), qos, now))
         if before is not None:
             self._drop(before.number)
@@ -104,16 +111,21 @@ class WaitingMail:
         batch.size += len(payload)
         return self._newest
 
-    def clear(self, topic: str) -> int:
-        """Drop what waits under ``topic``; return the number of the batch that does it.
+    def clear(self, topic: str) -> None:
+        """Drop what waits under ``topic``; on disk with the next message, or soon.
 
-        Where nothing waits it is that of the newest batch: an earlier clear may be in it.
+        Nobody waits for it: a clear that a power cut undoes brings a message once more that its
+        reader knows, and every reader takes mail at least once.
         """
         before = self._index.remove(topic)
-        if before is not None:
-            self._batch()
-            self._drop(before.number)
-        return self._newest
+        if before is None:
+            return
+        if not self._collecting:
+            self._newest += 1
+        self._drop(before.number)
+        if self._clearing is None and not self._changed.is_set():
+            loop = asyncio.get_running_loop()
+            self._clearing = loop.call_later(CLEAR_SECONDS, self._changed.set)
 
     @property
     def newest(self) -> int:
@@ -153,6 +165,7 @@ class WaitingMail:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            self._cancel_clearing()
             if await self._flush():
                 committed()
             else:
@@ -180,16 +193,11 @@ class WaitingMail:
 
     async def close(self) -> None:
         """Write all that is left and close the file."""
+        self._cancel_clearing()
         if not await self._flush():
             _log.error("waiting mail not written at close", messages=len(self._writing.kept))
         await self._in_thread(self._close)
         self._thread.shutdown()
-
-    def _batch(self) -> _Batch:
-        if not self._collecting:
-            self._newest += 1
-        self._changed.set()
-        return self._collecting
 
     def _drop(self, number: int) -> None:
         unwritten = self._collecting.kept.pop(number, None)
@@ -201,6 +209,11 @@ class WaitingMail:
     def _unwritten(self, number: int) -> bytes | None:
         message = self._collecting.kept.get(number) or self._writing.kept.get(number)
         return None if message is None else message.payload
+
+    def _cancel_clearing(self) -> None:
+        if self._clearing is not None:
+            self._clearing.cancel()
+            self._clearing = None
 
     async def _flush(self) -> bool:
         number = self._newest

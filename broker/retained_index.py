@@ -8,6 +8,9 @@ _ANY: Final = "+"
 _BOXES: Final = ("in", "blob")
 _PAIR_LEVELS: Final = 5
 
+MAX_IDLE_LEVELS: Final = 1024
+"""Levels kept without a message: a mailbox that is emptied at once is filled again soon."""
+
 
 class Waiting(NamedTuple):
     """One retained message without its payload.
@@ -45,17 +48,18 @@ EMPTY: Final = Load(0, 0)
 class _Level:
     """The topics that share their beginning: those that end one level below, and the others."""
 
-    __slots__ = ("below", "ending")
+    __slots__ = ("below", "ending", "pair")
 
-    def __init__(self) -> None:
+    def __init__(self, pair: Pair | None) -> None:
         self.below: dict[str, _Level] = {}
         self.ending: dict[str, Waiting] = {}
+        self.pair = pair
 
 
-def pair_of(topic: str) -> Pair | None:
-    """Return whose mailbox an envelope or attachment waits in; None for any other topic."""
-    levels = topic.split("/", _PAIR_LEVELS)
-    if len(levels) > _PAIR_LEVELS and levels[1] == "u" and levels[3] in _BOXES:
+def _pair_of(prefix: str) -> Pair | None:
+    """Return whose mailbox the topics that begin so wait in; None for all others."""
+    levels = prefix.split("/")
+    if len(levels) >= _PAIR_LEVELS and levels[1] == "u" and levels[3] in _BOXES:
         return Pair(levels[2], levels[4])
     return None
 
@@ -65,7 +69,10 @@ class RetainedIndex:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._root = _Level()
+        self._root = _Level(None)
+        self._boxes: dict[str, _Level] = {"": self._root}
+        """Each level by the topic of its messages without their last level."""
+        self._idle: dict[str, None] = {}
         self._loads: dict[Pair, Load] = {}
         self._count = 0
         self.size = 0
@@ -73,46 +80,39 @@ class RetainedIndex:
 
     def put(self, topic: str, message: Waiting) -> Waiting | None:
         """Keep ``message``; return what its topic held before."""
-        *path, last = topic.split("/")
-        level = self._root
-        for name in path:
-            found = level.below.get(name)
-            if found is None:
-                found = level.below[name] = _Level()
-            level = found
+        prefix, slash, last = topic.rpartition("/")
+        level = self._boxes.get(prefix + slash) or self._new_level(prefix)
         before = level.ending.get(last)
         level.ending[last] = message
-        self._note(topic, before, message)
+        self._note(level.pair, before, message)
         return before
 
     def get(self, topic: str) -> Waiting | None:
         """Return what waits under ``topic``."""
-        *path, last = topic.split("/")
-        level: _Level | None = self._root
-        for name in path:
-            level = level.below.get(name) if level is not None else None
+        prefix, slash, last = topic.rpartition("/")
+        level = self._boxes.get(prefix + slash)
         return None if level is None else level.ending.get(last)
 
     def remove(self, topic: str) -> Waiting | None:
         """Drop and return what waits under ``topic``."""
-        *names, last = topic.split("/")
-        path: list[tuple[_Level, str]] = []
-        level = self._root
-        for name in names:
-            found = level.below.get(name)
-            if found is None:
-                return None
-            path.append((level, name))
-            level = found
-        before = level.ending.pop(last, None)
-        if before is None:
+        prefix, slash, last = topic.rpartition("/")
+        level = self._boxes.get(prefix + slash)
+        before = None if level is None else level.ending.pop(last, None)
+        if level is None or before is None:
             return None
-        self._note(topic, before, None)
-        for above, name in reversed(path):
-            if above.below[name].below or above.below[name].ending:
-                break
-            del above.below[name]
+        self._note(level.pair, before, None)
+        if not level.ending and not level.below and level is not self._root:
+            self._idle[prefix] = None
+            if len(self._idle) > MAX_IDLE_LEVELS:
+                self._drop_level(next(iter(self._idle)))
         return before
+
+    def load(self, topic: str) -> Load | None:
+        """Return what waits in the mailbox that ``topic`` is in; None for topics of no mailbox."""
+        prefix, slash, _ = topic.rpartition("/")
+        level = self._boxes.get(prefix + slash)
+        pair = _pair_of(prefix) if level is None else level.pair
+        return None if pair is None else self._loads.get(pair, EMPTY)
 
     def matching(self, topic_filter: str) -> list[tuple[str, Waiting]]:
         """Return the topics that match with what waits there, in the order of arrival.
@@ -123,20 +123,39 @@ class RetainedIndex:
         found.sort(key=_number)
         return found
 
-    def load(self, pair: Pair) -> Load:
-        """Return what waits in one mailbox."""
-        return self._loads.get(pair, EMPTY)
-
     def __len__(self) -> int:
         """Return the number of messages."""
         return self._count
 
-    def _note(self, topic: str, before: Waiting | None, after: Waiting | None) -> None:
+    def _new_level(self, prefix: str) -> _Level:
+        level, path = self._root, ""
+        for name in prefix.split("/"):
+            path += f"{name}/"
+            found = level.below.get(name)
+            if found is None:
+                found = level.below[name] = self._boxes[path] = _Level(_pair_of(path[:-1]))
+            level = found
+        return level
+
+    def _drop_level(self, prefix: str) -> None:
+        del self._idle[prefix]
+        level = self._boxes.get(f"{prefix}/")
+        if level is None or level.ending or level.below:
+            return
+        while True:
+            above, slash, name = prefix.rpartition("/")
+            del self._boxes[f"{prefix}/"]
+            level = self._boxes[above + slash]
+            del level.below[name]
+            if level.below or level.ending or level is self._root:
+                return
+            prefix = above
+
+    def _note(self, pair: Pair | None, before: Waiting | None, after: Waiting | None) -> None:
         messages = (after is not None) - (before is not None)
         size = (after.size if after else 0) - (before.size if before else 0)
         self._count += messages
         self.size += size
-        pair = pair_of(topic)
         if pair is None:
             return
         known = self._loads.get(pair, EMPTY)

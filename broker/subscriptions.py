@@ -1,6 +1,5 @@
 """Who subscribed to what: a tree of topic levels, so that strangers' filters cost nothing."""
 
-from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
 Subscriber = TypeVar("Subscriber")
@@ -62,38 +61,34 @@ class Subscriptions(Generic[Subscriber]):
         Source: MQTT 3.1.1, 3.3.5 (overlapping subscriptions), 4.7.2 (topics that begin with $).
         """
         levels = topic.split("/")
-        hidden = levels[0].startswith("$")
+        wild = not levels[0].startswith("$")
         found: dict[Subscriber, int] = {}
-        for ending in self._matching(self._root, levels, hidden=hidden):
-            for subscriber, qos in ending.items():
-                if qos >= found.get(subscriber, 0):
-                    found[subscriber] = qos
+        reached = [self._root]
+        for name in levels:
+            next_reached: list[_Level[Subscriber]] = []
+            for level in reached:
+                below = level.below
+                if name in below:
+                    next_reached.append(below[name])
+                if wild and _ANY in below:
+                    next_reached.append(below[_ANY])
+                if wild and _REST in below:
+                    _collect(found, below[_REST].ending)
+            if not next_reached:
+                return found
+            reached, wild = next_reached, True
+        for level in reached:
+            _collect(found, level.ending)
+            if _REST in level.below:  # "a/#" matches "a" as well
+                _collect(found, level.below[_REST].ending)
         return found
 
     def __len__(self) -> int:
         """Return the number of subscriptions, for tests of leaks."""
         return self._count
 
-    def _matching(
-        self, root: _Level[Subscriber], levels: list[str], *, hidden: bool
-    ) -> Iterator[dict[Subscriber, int]]:
-        reached = [root]
-        for depth, name in enumerate(levels):
-            next_reached: list[_Level[Subscriber]] = []
-            wild = depth > 0 or not hidden
-            for level in reached:
-                below = level.below
-                exact = below.get(name)
-                if exact is not None:
-                    next_reached.append(exact)
-                if wild and _ANY in below:
-                    next_reached.append(below[_ANY])
-                if wild and _REST in below:
-                    yield below[_REST].ending
-            if not next_reached:
-                return
-            reached = next_reached
-        for level in reached:
-            yield level.ending
-            if _REST in level.below:  # "a/#" matches "a" as well
-                yield level.below[_REST].ending
+
+def _collect(found: dict[Subscriber, int], ending: dict[Subscriber, int]) -> None:
+    for subscriber, qos in ending.items():
+        if qos >= found.get(subscriber, 0):
+            found[subscriber] = qos

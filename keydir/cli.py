@@ -26,7 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on st
 Database = Annotated[str | None, typer.Option("--database", help="sqlite:///FILE, if elsewhere.")]
 BrokerUrls = Annotated[
     list[str] | None,
-    typer.Option("--broker-url", help="mqtt://host:port; may be given several times."),
+    typer.Option("--broker-url", help="mqtt(s)://host:port or ws(s)://…; may be repeated."),
 ]
 
 

@@ -93,6 +93,14 @@ class ClientStore(HealingStore, Protocol):
         """Return the device's own encoded record, or None in a new store."""
         ...
 
+    async def pinned_ca(self) -> bytes | None:
+        """Return the certificate of the pinned CA in DER, or None before it was met."""
+        ...
+
+    async def keep_pinned_ca(self, certificate: bytes) -> None:
+        """Keep the certificate of the pinned CA in place of an earlier one."""
+        ...
+
     async def reserve(self, counter: str, count: int) -> int:
         """Take ``count`` numbers of a counter for good; return the first, from 1."""
         ...

@@ -19,6 +19,7 @@ from client_sdk.stores import rows
 from client_sdk.stores.healing_rows import HealingQueries
 from client_sdk.stores.identity_queries import IdentityQueries
 from client_sdk.stores.late_queries import LateQueries
+from client_sdk.stores.pin_queries import PinQueries
 from client_sdk.stores.ports import (
     Backlog,
     Counts,
@@ -36,7 +37,7 @@ Result = TypeVar("Result")
 Row = rows.Row
 
 
-class StoreQueries(HealingQueries, LateQueries, IdentityQueries):
+class StoreQueries(HealingQueries, LateQueries, IdentityQueries, PinQueries):
     """All of ``ClientStore`` in SQL; what the file is and who may read it is decided elsewhere."""
 
     async def commit(self, changes: Changes, *, relaxed: bool = False) -> None:

@@ -20,7 +20,8 @@ from client_sdk.wire.ids import (
 )
 
 ROOT: Final = "v1"
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+SEGMENT_PATTERN: Final = "[A-Za-z0-9_-]{1,64}"
+_SEGMENT: Final = re.compile(SEGMENT_PATTERN)
 
 DEVICE_TREES: Final = f"{ROOT}/u/"
 """What the topics of everything that is for a device begin with."""

@@ -128,6 +128,13 @@ async def test_the_devices_record_is_replaced(store: ClientStore) -> None:
         assert await store.device() == record
 
 
+async def test_the_pinned_ca_is_kept_and_replaced(store: ClientStore) -> None:
+    assert await store.pinned_ca() is None
+    await store.keep_pinned_ca(b"first")
+    await store.keep_pinned_ca(b"second")
+    assert await store.pinned_ca() == b"second"
+
+
 async def test_all_rows_of_a_user_come_back_as_they_were_written(store: ClientStore) -> None:
     peer = Peer(
         BOB,

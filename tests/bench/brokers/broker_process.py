@@ -16,6 +16,7 @@ from typing import Any, Final
 from amqtt.broker import Broker
 
 from broker.embedded import EmbeddedBroker
+from broker.loop import run as run_loop
 from broker.settings import BrokerSettings
 from tests.bench.brokers import amqtt_acl
 from tests.brokers import plain_amqtt
@@ -69,4 +70,6 @@ async def serve(wanted: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(json.loads(Path(sys.argv[1]).read_text())))
+    chosen = json.loads(Path(sys.argv[1]).read_text())
+    start = run_loop if chosen["kind"] == "ours" else asyncio.run
+    start(serve(chosen))

@@ -44,7 +44,7 @@ class Broker:
 
     def at(self, login: str) -> str:
         """Return the name of a connection to it."""
-        return f"{self.name}/{login}"
+        return f"{self.port}/{login}"
 
     def resident_mb(self) -> float:
         """Return the memory of the process that is in RAM."""

@@ -62,25 +62,36 @@ async def _ping(field: Field, line: Line, kind: str, broker: Broker) -> None:
 
 
 async def measure_crowd(run: Run) -> None:
-    """The same messages while more and more others are connected, each with one filter."""
-    if not any(run.sheet.wants(_crowd_line(k, c).key) for k in KINDS for c in run.counts.crowds):
+    """The same messages while more and more others are connected, each with one filter.
+
+    A second broker of ours stays with the fewest and has its turn beside the one with the most:
+    figures of different minutes would compare the machine's other work.
+    """
+    few, largest = run.counts.crowds[0], run.counts.crowds[-1]
+    lines = {size: [_crowd_line(kind, size) for kind in KINDS] for size in run.counts.crowds}
+    if not any(run.sheet.wants(line.key) for some in lines.values() for line in some):
         return
-    largest = run.counts.crowds[-1]
     async with AsyncExitStack() as stack:
         field = await stack.enter_async_context(playing_field(run, "crowd", CROWDED, largest))
+        beside = await stack.enter_async_context(playing_field(run, "beside", ("ours",), few))
         helpers = {
-            broker.name: await stack.enter_async_context(running_worker())
-            for broker in field.brokers
+            broker.port: await stack.enter_async_context(running_worker())
+            for broker in (*field.brokers, *beside.brokers)
         }
+        await beside.in_turn("connecting beside", partial(_connect, beside, helpers, few))
         for size in run.counts.crowds:
             connect = partial(_connect, field, helpers, size)
             await field.in_turn(f"connecting {size:,} others", connect)
             for number in _rounds(run.counts.crowd_rounds, run.counts.size_seconds):
-                for kind in KINDS:
-                    line = _crowd_line(kind, size)
-                    if run.sheet.wants(line.key):
-                        act = partial(field.cell, line=line, kind=kind, window=CROWD_WINDOW)
-                        await field.in_turn(f"round {number}: {line.title}", act)
+                for kind, line in zip(KINDS, lines[size], strict=True):
+                    if not run.sheet.wants(line.key):
+                        continue
+                    act = partial(field.cell, line=line, kind=kind, window=CROWD_WINDOW)
+                    await field.in_turn(f"round {number}: {line.title}", act)
+                    if size == largest:
+                        again = _crowd_line(kind, few, f"beside {largest:,}")
+                        act = partial(beside.cell, line=again, kind=kind, window=CROWD_WINDOW)
+                        await beside.in_turn(f"round {number}: {again.title}", act)
         line = Line("memory.crowd", f"memory with {largest:,} others connected", "MB")
         await field.in_turn(line.title, partial(_note_memory, field, line))
 
@@ -95,16 +106,16 @@ def _rounds(most: int, seconds: float) -> Iterator[int]:
             return
 
 
-def _crowd_line(kind: str, size: int) -> Line:
-    title = f"{WORDS[kind]}, window {CROWD_WINDOW}, {size:,} others"
-    return Line(f"crowd.{kind}.{size}", title, "msg/s")
+def _crowd_line(kind: str, size: int, more: str = "") -> Line:
+    title = f"{WORDS[kind]}, window {CROWD_WINDOW}, {size:,} others{more and f', {more}'}"
+    return Line(f"crowd.{kind}.{size}{more and '.beside'}", title, "msg/s")
 
 
 async def _connect(
-    field: Field, helpers: dict[str, WorkerProcess], size: int, broker: Broker
+    field: Field, helpers: dict[int, WorkerProcess], size: int, broker: Broker
 ) -> None:
     seconds = field.run.counts.crowd_seconds
-    found = await helpers[broker.name].ask("crowd", port=broker.port, count=size, seconds=seconds)
+    found = await helpers[broker.port].ask("crowd", port=broker.port, count=size, seconds=seconds)
     if found["open"] < size:
         told = f"only {found['open']:,} of {size:,} others were connected in {seconds:.0f} s"
         field.run.sheet.note(broker.name, f"{told}; its rows for {size:,} are with those")

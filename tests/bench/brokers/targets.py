@@ -36,7 +36,9 @@ def targets_of(sheet: Sheet, crowds: tuple[int, ...]) -> list[Target]:
         ping = _ratio(sheet, (f"ping.{kind}.p50", "ours"), (f"ping.{kind}.p50", "mosquitto"))
         found.append(_at_most(f"ping-pong p50, {WORDS[kind]}, to Mosquitto's", 2.0, ping))
     for kind in KINDS:
-        slower = _ratio(sheet, (f"crowd.{kind}.{few}", "ours"), (f"crowd.{kind}.{many}", "ours"))
+        slower = _ratio(
+            sheet, (f"crowd.{kind}.{few}.beside", "ours"), (f"crowd.{kind}.{many}", "ours")
+        )
         found.append(_at_most(f"{WORDS[kind]}: cost with {many:,} others to {few:,}", 1.3, slower))
     return found
 

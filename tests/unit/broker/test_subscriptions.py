@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.retained_index import RetainedIndex, Waiting
+from broker.retained_index import MAX_IDLE_LEVELS, Load, RetainedIndex, Waiting
 from broker.subscriptions import Subscriptions
 from tests.unit.broker.matching import matches
 
@@ -80,7 +80,16 @@ def test_waiting_mail_is_found_as_by_a_scan(stored: list[str], topic_filter: str
         assert index.remove(topic) is None
         assert index.get(topic) is None
     assert (len(index), index.size) == (0, 0)
-    assert not index._root.below
+
+
+def test_emptied_mailboxes_are_forgotten_but_for_a_few() -> None:
+    index = RetainedIndex()
+    for number in range(3 * MAX_IDLE_LEVELS):
+        topic = f"v1/u/bob-1/in/{number}/x"
+        index.put(topic, Waiting(number, 10, 1, 0))
+        assert index.remove(topic) is not None
+    assert len(index._boxes) < MAX_IDLE_LEVELS + 8
+    assert index.load("v1/u/bob-1/in/1/x") == Load(0, 0)
 
 
 def test_removing_what_was_never_there_changes_nothing() -> None:
