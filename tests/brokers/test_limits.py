@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from broker.embedded import EmbeddedBroker
 from broker.limits import BrokerLimits
 from broker.settings import BrokerSettings
 from client_sdk.wire.limits import KIB, MAX_PACKET_BYTES
+from tests.brokers.memory_credentials import MemoryCredentials
+from tests.brokers.names import ALICE, BOB, SECRETS
 from tests.conformance.client import Clients, ClosedError
 from tests.conformance.open_auth import open_embedded
 from tests.conformance.packets import (
+    ACCEPTED,
     FAILURE,
     PINGREQ_PACKET,
     PINGRESP,
@@ -150,6 +154,32 @@ async def test_bytes_that_wait_in_all(tmp_path: Path) -> None:
         await client.ping()  # `expect` fails at a PUBACK before the answer
         await client.publish("a", half[:-1], retain=True)
         await client.publish("c", b"x", retain=True)
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+async def test_login_failures_of_one_name(tmp_path: Path, failures: int) -> None:
+    limits = BrokerLimits(login_failures=3, login_failure_seconds=600)
+    settings = BrokerSettings(port=0, data_dir=tmp_path, limits=limits)
+    broker = EmbeddedBroker(settings, MemoryCredentials(SECRETS))
+    await broker.start()
+    async with Clients(broker.port) as clients:
+        for _ in range(failures):
+            client = await clients.open()
+            assert await client.greet(Hello(BOB, username=BOB, password=b"wrong")) == 5
+        assert broker.statistics.refused.get("login") == failures
+        over = await clients.open()
+        hello = Hello(BOB, username=BOB, password=b"wrong")
+        if failures < 3:
+            assert await over.greet(hello) == 5
+        else:
+            with pytest.raises(ClosedError):
+                await over.greet(hello)
+        assert broker.statistics.refused.get("login") == min(failures + 1, 3)
+        for login in (ALICE, BOB):
+            client = await clients.open()
+            secret = SECRETS[login].encode()
+            assert await client.greet(Hello(login, username=login, password=secret)) == ACCEPTED
+    await broker.stop()
 
 
 async def test_a_refused_message_is_not_acknowledged_later_either(tmp_path: Path) -> None:
