@@ -96,15 +96,12 @@ def root_step(root_key: RootKey, shared_secret: bytes) -> tuple[RootKey, ChainKe
 
     Source: Double Ratchet rev 4, KDF_RK; HKDF of RFC 5869 with the root key as salt.
     """
-    extracted = _hmac(root_key, shared_secret)
-    root, chain = _expand(extracted, _ROOT_INFO)
-    return RootKey(root), ChainKey(chain)
+    return _expand(_hmac(root_key, shared_secret), *_ROOT_INFO)  # type: ignore[return-value]
 
 
 def pq_root_step(root_key: PqRootKey) -> tuple[PqRootKey, ChainKey]:
     """Move the post-quantum root on by one chain within its epoch; adds no new secret."""
-    root, chain = _expand(root_key, _PQ_ROOT_INFO)
-    return PqRootKey(root), ChainKey(chain)
+    return _expand(root_key, *_PQ_ROOT_INFO)  # type: ignore[return-value]
 
 
 def pq_epoch_step(root_key: PqRootKey, key: EpochKey) -> tuple[PqRootKey, ChainKey]:
@@ -112,8 +109,7 @@ def pq_epoch_step(root_key: PqRootKey, key: EpochKey) -> tuple[PqRootKey, ChainK
 
     Source: Double Ratchet rev 4, KDF_SCKA_RK; HKDF of RFC 5869 with the root key as salt.
     """
-    root, chain = _expand(_hmac(root_key, key), _PQ_EPOCH_INFO)
-    return PqRootKey(root), ChainKey(chain)
+    return _expand(_hmac(root_key, key), *_PQ_EPOCH_INFO)  # type: ignore[return-value]
 
 
 def epoch_key(shared_secret: bytes, epoch: int, transcript: bytes) -> EpochKey:
@@ -140,7 +136,7 @@ def chain_step(chain_key: ChainKey) -> tuple[ChainKey, ChainOutput]:
     outer_copy.update(inner_copy.digest())
     inner.update(b"\x01")
     outer.update(inner.digest())
-    return ChainKey(outer_copy.digest()), ChainOutput(outer.digest())
+    return outer_copy.digest(), outer.digest()  # type: ignore[return-value]
 
 
 def message_key(pq_output: ChainOutput, ec_output: ChainOutput) -> MessageKey:
@@ -148,8 +144,7 @@ def message_key(pq_output: ChainOutput, ec_output: ChainOutput) -> MessageKey:
 
     Source: Double Ratchet rev 4, Triple Ratchet (KDF_HYBRID), the extract half; RFC 5869 2.2.
     """
-    inner = sha256(pq_output.translate(_INNER) + _INNER_REST + ec_output).digest()
-    return MessageKey(sha256(pq_output.translate(_OUTER) + _OUTER_REST + inner).digest())
+    return _hmac(pq_output, ec_output)  # type: ignore[return-value]
 
 
 def walked_chain(chain_key: ChainKey, count: int) -> list[ChainKey]:
@@ -181,7 +176,7 @@ def passed_message_keys(ec_keys: list[ChainKey], pq_keys: list[ChainKey]) -> lis
 
 def sealing_keys(key: MessageKey) -> SealingKeys:
     """Expand a message key into the 32-byte AEAD key and its 12-byte nonce."""
-    aead_key, rest = _expand(key, _MESSAGE_INFO)
+    aead_key, rest = _expand(key, *_MESSAGE_INFO)
     return SealingKeys(aead_key, rest[:NONCE_BYTES])
 
 
@@ -216,13 +211,13 @@ def _hmac(key: bytes, data: bytes) -> bytes:
     return sha256(key.translate(_OUTER) + _OUTER_REST + inner).digest()
 
 
-def _expand(key: bytes, info: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+def _expand(key: bytes, first_info: bytes, second_info: bytes) -> tuple[bytes, bytes]:
     inner = sha256(key.translate(_INNER) + _INNER_REST)
     outer = sha256(key.translate(_OUTER) + _OUTER_REST)
     inner_copy, outer_copy = inner.copy(), outer.copy()
-    inner_copy.update(info[0])
+    inner_copy.update(first_info)
     outer_copy.update(inner_copy.digest())
     first = outer_copy.digest()
-    inner.update(first + info[1])
+    inner.update(first + second_info)
     outer.update(inner.digest())
     return first, outer.digest()
