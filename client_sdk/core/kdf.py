@@ -177,7 +177,7 @@ def passed_message_keys(ec_keys: list[ChainKey], pq_keys: list[ChainKey]) -> lis
 def sealing_keys(key: MessageKey) -> SealingKeys:
     """Expand a message key into the 32-byte AEAD key and its 12-byte nonce."""
     aead_key, rest = _expand(key, *_MESSAGE_INFO)
-    return SealingKeys(aead_key, rest[:NONCE_BYTES])
+    return tuple.__new__(SealingKeys, (aead_key, rest[:NONCE_BYTES]))
 
 
 def session_tag(session_id: SessionId) -> bytes:

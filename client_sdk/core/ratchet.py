@@ -134,14 +134,13 @@ def send(
     # The epoch of the roots is that of the sending chain: only a new chain moves it.
     room = roots.waiting is None
     pq, header, _, made = pq_ratchet.send(state.pq, fresh, roots.epoch, room=room)
-    position = Position(own.public, state.previous_chain_length, chain.next_number, header)
+    place = (own.public, state.previous_chain_length, chain.next_number, header)
     if made is not None:
         roots = RootKeys(roots.ec, roots.pq, roots.epoch, made)
     chain, key = next_to_send(chain)
-    stepped = RatchetState(
-        roots, pq, own, chain, state.receiving, state.closed, state.previous_chain_length
-    )
-    return stepped, position, key
+    rest = (state.receiving, state.closed, state.previous_chain_length)
+    stepped = tuple.__new__(RatchetState, (roots, pq, own, chain, *rest))
+    return stepped, tuple.__new__(Position, place), key
 
 
 def receive(
@@ -190,12 +189,14 @@ def _receive_in_chain(
         place = chain.skipped.find(number)
         plaintext = open_message(chain.skipped.key(place))
         left = chain.skipped.without(place)
-        chain = ReceivingChain(chain.ratchet_key, chain.keys, chain.next_number, left)
+        after = (chain.ratchet_key, chain.keys, chain.next_number, left)
+        chain = tuple.__new__(ReceivingChain, after)
         return _with_receiving(state, chain, state.closed), plaintext
     if number == chain.next_number:
         keys, key = next_message_key(chain.keys)
         plaintext = open_message(key)
-        chain = ReceivingChain(chain.ratchet_key, keys, number + 1, chain.skipped)
+        after = (chain.ratchet_key, keys, number + 1, chain.skipped)
+        chain = tuple.__new__(ReceivingChain, after)
         return _with_receiving(state, chain, state.closed), plaintext
     walked = reach(chain.keys, chain.next_number, number)
     plaintext = open_message(walked.message_key)
@@ -245,7 +246,7 @@ def _with_receiving(
     state: RatchetState, receiving: ReceivingChain | None, closed: tuple[ClosedChain, ...]
 ) -> RatchetState:
     roots, pq, own, sending, _, _, sent = state
-    return RatchetState(roots, pq, own, sending, receiving, closed, sent)
+    return tuple.__new__(RatchetState, (roots, pq, own, sending, receiving, closed, sent))
 
 
 def _with_pq(state: RatchetState, roots: RootKeys, pq: PqRatchet) -> RatchetState:

@@ -139,7 +139,8 @@ _RATCHET_HEADER: Final = re.compile(
 )
 
 
-def _known_envelope(data: bytes) -> Envelope | None:
+def known_envelope(data: bytes) -> Envelope | None:
+    """Return the envelope of a message whose header has at most 255 bytes, and None for others."""
     if data[:5] != _MESSAGE_FRAME or len(data) < _MIN_CIPHERTEXT_BYTES:
         return None
     end = 6 + data[5]
@@ -151,14 +152,15 @@ def _known_envelope(data: bytes) -> Envelope | None:
     return tuple.__new__(Envelope, fields)
 
 
-def _known_ratchet_header(data: bytes) -> RatchetHeader | None:
+def known_ratchet_header(data: bytes) -> RatchetHeader | None:
+    """Return the header that ``data`` is, with or without a chunk, and None for anything else."""
     if _RATCHET_HEADER.fullmatch(data) is None:
         return None
     return tuple.__new__(RatchetHeader, msgpack.unpackb(data, use_list=False))
 
 
-ENVELOPE: Final = Codec(Envelope, MAX_ENVELOPE_BYTES, _known_envelope)
-RATCHET_HEADER: Final = Codec(RatchetHeader, MAX_HEADER_BYTES, _known_ratchet_header)
+ENVELOPE: Final = Codec(Envelope, MAX_ENVELOPE_BYTES, known_envelope)
+RATCHET_HEADER: Final = Codec(RatchetHeader, MAX_HEADER_BYTES, known_ratchet_header)
 PREKEY_HEADER: Final = Codec(PrekeyHeader, MAX_HEADER_BYTES)
 
 
