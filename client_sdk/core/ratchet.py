@@ -256,14 +256,14 @@ def _with_pq(state: RatchetState, roots: RootKeys, pq: PqRatchet) -> RatchetStat
 def _bounded(
     chain: ReceivingChain, closed: tuple[ClosedChain, ...]
 ) -> tuple[ReceivingChain, tuple[ClosedChain, ...]]:
-    excess = len(chain.skipped) - MAX_SKIPPED_KEYS
+    excess = chain.skipped.count - MAX_SKIPPED_KEYS
     for old in closed:
-        excess += len(old.skipped)
+        excess += old.skipped.count
     if excess <= 0:
         return chain, _forget_finished(closed)
     kept = []
     for old in closed:
-        give_up = min(max(excess, 0), len(old.skipped))
+        give_up = min(max(excess, 0), old.skipped.count)
         excess -= give_up
         kept.append(ClosedChain(old.tag, old.next_number, old.skipped.without_oldest(give_up)))
     if excess > 0:
@@ -273,13 +273,16 @@ def _bounded(
 
 
 def _forget_finished(closed: tuple[ClosedChain, ...]) -> tuple[ClosedChain, ...]:
-    if len(closed) < MAX_RECEIVING_CHAINS:
+    surplus = len(closed) - (MAX_RECEIVING_CHAINS - 1)
+    if surplus <= 0:
         return closed
-    finished = sum(1 for chain in closed if not chain.skipped)
+    for chain in closed:
+        if chain.skipped.count:
+            surplus -= 1
     kept = []
     for chain in closed:
-        if not chain.skipped and finished >= MAX_RECEIVING_CHAINS:
-            finished -= 1
+        if surplus > 0 and not chain.skipped.count:
+            surplus -= 1
         else:
             kept.append(chain)
     return tuple(kept)

@@ -30,18 +30,23 @@ Place = tuple[int, int]
 
 @final
 class SkippedKeys:
-    """Message keys of one chain, in ascending order of their numbers; never changed once made."""
+    """Message keys of one chain, in ascending order of their numbers; never changed once made.
 
-    __slots__ = ("_blocks",)
+    Attributes:
+        count: How many there are.
+    """
 
-    def __init__(self, blocks: tuple[bytes, ...] = ()) -> None:
-        """Hold ``blocks``; none is empty, each has entries of ``ENTRY_BYTES``: number and key."""
+    __slots__ = ("_blocks", "count")
+
+    def __init__(self, blocks: tuple[bytes, ...] = (), count: int = 0) -> None:
+        """Hold ``count`` entries of ``ENTRY_BYTES``, number and key, in blocks of some each."""
         self._blocks = blocks
+        self.count: Final = count
 
     @classmethod
     def from_packed(cls, packed: bytes) -> "SkippedKeys":
         """Return the keys that ``packed`` was made of."""
-        return cls(_in_blocks(packed))
+        return cls(_in_blocks(packed), len(packed) // ENTRY_BYTES)
 
     @property
     def packed(self) -> bytes:
@@ -62,7 +67,7 @@ class SkippedKeys:
 
     def __len__(self) -> int:
         """Return how many keys there are."""
-        return sum(map(len, self._blocks)) // ENTRY_BYTES
+        return self.count
 
     def numbers(self) -> list[int]:
         """Return the numbers of all keys; raises struct.error where bytes are missing."""
@@ -103,7 +108,7 @@ class SkippedKeys:
             blocks[index] = left
         else:
             del blocks[index]
-        return SkippedKeys(tuple(blocks))
+        return SkippedKeys(tuple(blocks), self.count - 1)
 
     def without_oldest(self, count: int) -> "SkippedKeys":
         """Return all keys but the ``count`` with the smallest numbers."""
@@ -114,7 +119,8 @@ class SkippedKeys:
         pack = _ENTRY.pack
         added = b"".join([pack(number, key) for number, key in enumerate(keys, first_number)])
         full, open_block = self._blocks[:-1], b"".join(self._blocks[-1:])
-        return SkippedKeys(full + _in_blocks(open_block + added))
+        blocks = full + _in_blocks(open_block + added)
+        return SkippedKeys(blocks, self.count + len(added) // ENTRY_BYTES)
 
 
 def _in_blocks(packed: bytes) -> tuple[bytes, ...]:
