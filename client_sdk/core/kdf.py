@@ -52,6 +52,7 @@ _INNER_REST: Final = b"\x36" * 32
 _OUTER_REST: Final = b"\x5c" * 32
 _OUTPUT: Final = _INNER_REST + b"\x01"
 _STEP: Final = _INNER_REST + b"\x02"
+_HANDSHAKE_INFO: Final = (HANDSHAKE_LABEL + b"\x01", HANDSHAKE_LABEL + b"\x02")
 _ROOT_INFO: Final = (ROOT_LABEL + b"\x01", ROOT_LABEL + b"\x02")
 _PQ_ROOT_INFO: Final = (PQ_ROOT_LABEL + b"\x01", PQ_ROOT_LABEL + b"\x02")
 _PQ_EPOCH_INFO: Final = (PQ_EPOCH_LABEL + b"\x01", PQ_EPOCH_LABEL + b"\x02")
@@ -87,8 +88,7 @@ def handshake_secrets(key_material: bytes) -> tuple[RootKey, PqRootKey]:
 
     Source: PQXDH rev 3, section 2.2 (KDF) with two outputs.
     """
-    output = hkdf(_NO_SALT, key_material, HANDSHAKE_LABEL, 2 * KEY_BYTES)
-    return RootKey(output[:KEY_BYTES]), PqRootKey(output[KEY_BYTES:])
+    return _expand(_hmac(_NO_SALT, key_material), *_HANDSHAKE_INFO)  # type: ignore[return-value]
 
 
 def root_step(root_key: RootKey, shared_secret: bytes) -> tuple[RootKey, ChainKey]:
@@ -182,7 +182,7 @@ def sealing_keys(key: MessageKey) -> SealingKeys:
 
 def session_tag(session_id: SessionId) -> bytes:
     """Return the 8 bytes by which a header names its session."""
-    return hmac.digest(session_id, SESSION_TAG_LABEL, "sha256")[:SESSION_TAG_BYTES]
+    return _hmac(session_id, SESSION_TAG_LABEL)[:SESSION_TAG_BYTES]
 
 
 def link_offer_mac(secret: bytes, offer: bytes) -> bytes:
