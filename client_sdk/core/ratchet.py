@@ -273,12 +273,10 @@ def _bounded(
 
 
 def _forget_finished(closed: tuple[ClosedChain, ...]) -> tuple[ClosedChain, ...]:
-    surplus = len(closed) - (MAX_RECEIVING_CHAINS - 1)
-    if surplus <= 0:
-        return closed
+    surplus = 1 - MAX_RECEIVING_CHAINS
     for chain in closed:
-        if chain.skipped.count:
-            surplus -= 1
+        if not chain.skipped.count:
+            surplus += 1
     kept = []
     for chain in closed:
         if surplus > 0 and not chain.skipped.count:

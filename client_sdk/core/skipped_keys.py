@@ -81,12 +81,13 @@ class SkippedKeys:
         """
         wanted = number.to_bytes(_NUMBER_BYTES)
         index = bisect_right(self._blocks, wanted + _ABOVE_EVERY_KEY) - 1
-        block = self._blocks[index] if index >= 0 else b""
-        # Where it is when no number between is missing; with some missing it is further in front.
-        start = (number - int.from_bytes(block[:_NUMBER_BYTES])) * ENTRY_BYTES
-        if block[start : start + _NUMBER_BYTES] == wanted:
-            return index, start
-        for start in range(0, len(block), ENTRY_BYTES):
+        if index >= 0:
+            block = self._blocks[index]
+            # Where it is when no number between is missing; else it is further in front.
+            start = (number - int.from_bytes(block[:_NUMBER_BYTES])) * ENTRY_BYTES
+            start = min(start, len(block) - ENTRY_BYTES)
+            while block[start : start + _NUMBER_BYTES] > wanted:
+                start -= ENTRY_BYTES
             if block[start : start + _NUMBER_BYTES] == wanted:
                 return index, start
         raise DuplicateMessageError(
