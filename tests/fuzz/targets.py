@@ -34,6 +34,7 @@ from client_sdk.wire.envelope import ENVELOPE, Envelope, EnvelopeKind
 from client_sdk.wire.errors import InvalidInvitationError, InvalidNameError, ProtocolError
 from client_sdk.wire.ids import EnvelopeId, parse_user, split_address
 from client_sdk.wire.invitation import format_invitation, parse_invitation
+from client_sdk.wire.limits import MAX_PACKET_BYTES
 from client_sdk.wire.pq_message import decode_pq_message, encode_pq_message
 from tests.unit.machine.machine_parties import make_record
 from tests.unit.wire.samples import INVITATION, RECORDS
@@ -75,9 +76,13 @@ def _text(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
-def _record(codec: Codec[Any]) -> Callable[[bytes], None]:
+def _record(codec: Codec[Any], sample: Any) -> Callable[[bytes], None]:
+    strict = Codec(type(sample), MAX_PACKET_BYTES)
+
     def call(data: bytes) -> None:
-        assert encode(codec.decode(data)) == data
+        record = codec.decode(data)
+        assert encode(record) == data
+        assert strict.decode(data) == record
 
     return call
 
@@ -239,7 +244,7 @@ _PROTOCOL: Final = (ProtocolError,)
 
 TARGETS: Final[dict[str, Target]] = {
     **{
-        name: Target(_record(codec), _PROTOCOL, (encode(sample),))
+        name: Target(_record(codec, sample), _PROTOCOL, (encode(sample),))
         for name, (codec, sample) in RECORDS.items()
     },
     "pq message": Target(
