@@ -240,11 +240,12 @@ CONNECT: Final = bytes.fromhex(
 SUBSCRIBE: Final = bytes.fromhex("820d0001000876312f752f612f2301")
 PUBLISH: Final = bytes.fromhex("330a000476312f7500026869")
 
+HONEST: Final = {"envelope": ENVELOPES, "ratchet header": (LAST.header,)}
 _PROTOCOL: Final = (ProtocolError,)
 
 TARGETS: Final[dict[str, Target]] = {
     **{
-        name: Target(_record(codec, sample), _PROTOCOL, (encode(sample),))
+        name: Target(_record(codec, sample), _PROTOCOL, (encode(sample), *HONEST.get(name, ())))
         for name, (codec, sample) in RECORDS.items()
     },
     "pq message": Target(
