@@ -38,7 +38,7 @@ class SkippedKeys:
 
     __slots__ = ("_blocks", "count")
 
-    def __init__(self, blocks: tuple[bytes, ...] = (), count: int = 0) -> None:
+    def __init__(self, blocks: tuple[bytes, ...], count: int) -> None:
         """Hold ``count`` entries of ``ENTRY_BYTES``, number and key, in blocks of some each."""
         self._blocks = blocks
         self.count: Final = count
@@ -119,9 +119,10 @@ class SkippedKeys:
         """Return these keys and ``keys``, of ``first_number`` (above all here) and onwards."""
         pack = _ENTRY.pack
         added = b"".join([pack(number, key) for number, key in enumerate(keys, first_number)])
-        full, open_block = self._blocks[:-1], b"".join(self._blocks[-1:])
-        blocks = full + _in_blocks(open_block + added)
-        return SkippedKeys(blocks, self.count + len(added) // ENTRY_BYTES)
+        *full, last = self._blocks or (b"",)
+        return SkippedKeys(
+            (*full, *_in_blocks(last + added)), self.count + len(added) // ENTRY_BYTES
+        )
 
 
 def _in_blocks(packed: bytes) -> tuple[bytes, ...]:
@@ -129,4 +130,4 @@ def _in_blocks(packed: bytes) -> tuple[bytes, ...]:
     return tuple([packed[start : start + _BLOCK_BYTES] for start in starts])
 
 
-NO_SKIPPED_KEYS: Final = SkippedKeys()
+NO_SKIPPED_KEYS: Final = SkippedKeys((), 0)

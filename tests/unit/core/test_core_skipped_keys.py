@@ -33,6 +33,7 @@ def test_every_key_is_found_and_taken_out_whatever_is_missing_between(arrival: l
         keys = keys.without(place)
         left.remove(number)
         assert keys.numbers() == left
+        assert len(keys) == keys.count == len(left)
         with pytest.raises(DuplicateMessageError):
             keys.find(number)
     assert keys == NO_SKIPPED_KEYS
@@ -80,6 +81,7 @@ def test_keys_are_equal_in_whatever_blocks_they_lie() -> None:
     again = SkippedKeys.from_packed(taken.packed)
     assert taken == again
     assert hash(taken) == hash(again)
+    assert hash(taken) != hash(packed(numbers))
     assert taken != packed(numbers)
     assert taken != taken.packed
 
@@ -88,6 +90,7 @@ def test_the_oldest_give_way_first() -> None:
     keys = packed([1, 2, 3, 4])
     assert keys.without_oldest(0) == keys
     assert keys.without_oldest(3).numbers() == [4]
+    assert len(keys.without_oldest(3)) == 1
     assert keys.without_oldest(4) == NO_SKIPPED_KEYS
 
 
