@@ -144,7 +144,9 @@ def message_key(pq_output: ChainOutput, ec_output: ChainOutput) -> MessageKey:
 
     Source: Double Ratchet rev 4, Triple Ratchet (KDF_HYBRID), the extract half; RFC 5869 2.2.
     """
-    return _hmac(pq_output, ec_output)  # type: ignore[return-value]
+    inner = sha256(pq_output.translate(_INNER) + _INNER_REST + ec_output).digest()
+    outer = pq_output.translate(_OUTER) + _OUTER_REST
+    return sha256(outer + inner).digest()  # type: ignore[return-value]
 
 
 def walked_chain(chain_key: ChainKey, count: int) -> list[ChainKey]:

@@ -185,24 +185,23 @@ def _open(
 def _receive_in_chain(
     state: RatchetState, chain: ReceivingChain, number: int, open_message: OpenMessage
 ) -> tuple[RatchetState, bytes]:
-    if number < chain.next_number:
-        place = chain.skipped.find(number)
-        plaintext = open_message(chain.skipped.key(place))
-        left = chain.skipped.without(place)
-        after = (chain.ratchet_key, chain.keys, chain.next_number, left)
-        chain = tuple.__new__(ReceivingChain, after)
-        return _with_receiving(state, chain, state.closed), plaintext
-    if number == chain.next_number:
-        keys, key = next_message_key(chain.keys)
+    ratchet_key, keys, next_number, skipped = chain
+    if number > next_number:
+        walked = reach(keys, next_number, number)
+        plaintext = open_message(walked.message_key)
+        skipped = skipped_keys(skipped, walked.passed, next_number)
+        chain = ReceivingChain(ratchet_key, walked.after, number + 1, skipped)
+        return _with_receiving(state, *_bounded(chain, state.closed)), plaintext
+    if number < next_number:
+        place = skipped.find(number)
+        plaintext = open_message(skipped.key(place))
+        skipped = skipped.without(place)
+    else:
+        keys, key = next_message_key(keys)
         plaintext = open_message(key)
-        after = (chain.ratchet_key, keys, number + 1, chain.skipped)
-        chain = tuple.__new__(ReceivingChain, after)
-        return _with_receiving(state, chain, state.closed), plaintext
-    walked = reach(chain.keys, chain.next_number, number)
-    plaintext = open_message(walked.message_key)
-    skipped = skipped_keys(chain.skipped, walked.passed, chain.next_number)
-    chain = ReceivingChain(chain.ratchet_key, walked.after, number + 1, skipped)
-    return _with_receiving(state, *_bounded(chain, state.closed)), plaintext
+        next_number += 1
+    chain = tuple.__new__(ReceivingChain, (ratchet_key, keys, next_number, skipped))
+    return _with_receiving(state, chain, state.closed), plaintext
 
 
 def _receive_late(

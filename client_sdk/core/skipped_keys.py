@@ -83,9 +83,11 @@ class SkippedKeys:
         index = bisect_right(self._blocks, wanted + _ABOVE_EVERY_KEY) - 1
         if index >= 0:
             block = self._blocks[index]
-            # Where it is when no number between is missing; else it is further in front.
+            # Where it is when no number between is missing; else it is looked for from the end.
             start = (number - int.from_bytes(block[:_NUMBER_BYTES])) * ENTRY_BYTES
-            start = min(start, len(block) - ENTRY_BYTES)
+            if block[start : start + _NUMBER_BYTES] == wanted:
+                return index, start
+            start = len(block) - ENTRY_BYTES
             while block[start : start + _NUMBER_BYTES] > wanted:
                 start -= ENTRY_BYTES
             if block[start : start + _NUMBER_BYTES] == wanted:
