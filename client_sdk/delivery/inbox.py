@@ -20,7 +20,7 @@ from client_sdk.machine.errors import ReplayedHandshakeError, UnknownDeviceError
 from client_sdk.machine.events import CloneSuspected, Event
 from client_sdk.machine.healing import Verdict, candidate, judge
 from client_sdk.machine.opening import (
-    handshake_digest,
+    replay_digest,
     handshake_wanted,
     open_envelope,
     parse_arrived,
@@ -29,7 +29,13 @@ from client_sdk.machine.opening import (
 )
 from client_sdk.machine.prekeys import responder_prekeys
 from client_sdk.machine.received import Arrived, HandshakeInput, Opened
-from client_sdk.machine.receiving import plan_give_up, plan_receive, plan_repeat
+from client_sdk.machine.receiving import (
+    confirmed,
+    confirmed_ids,
+    plan_give_up,
+    plan_receive,
+    plan_repeat,
+)
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.errors import StaleSnapshotError
@@ -247,7 +253,7 @@ class Inbox:
             return None
         if step.state.device_list is None:
             raise UnknownDeviceError("the sender is not known yet")
-        digest = handshake_digest(header.handshake)
+        digest = replay_digest(header.handshake)
         if digest in step.handshakes or await self._context.store.knows_handshake(digest):
             raise ReplayedHandshakeError("a handshake came a second time; it was dropped")
         rows = await self._context.store.load_prekeys(prekeys_named(header.handshake))
@@ -280,6 +286,9 @@ class Inbox:
             step.progressed.add(one.arrived.topic.sender)
             step.new += 1
             step.opened.append(one)
+        if named := confirmed_ids(step.events):
+            ours = await self._context.store.sent_to(step.state.user, named)
+            step.events = confirmed(step.events, ours)
 
     async def _give_up(self, user: UserName) -> None:
         context, now = self._context, now_ms()

@@ -1,5 +1,6 @@
 """From an opened envelope to what it changes."""
 
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -42,7 +43,7 @@ def plan_receive(
     """Decide what an opened envelope changes.
 
     The changed sessions are in ``state``; the caller adds their rows once for all envelopes of
-    one step.
+    one step. Receipts may name anything: see ``confirmed``.
 
     Args:
         state: The sending user, after ``open_envelope``.
@@ -86,6 +87,18 @@ def plan_give_up(
     )
     events: tuple[Event, ...] = () if release.gap is None else (release.gap,)
     return _with_streams(state, moved), changes, events
+
+
+def confirmed_ids(events: Iterable[Event]) -> tuple[MessageId, ...]:
+    """Return the messages that receipts among ``events`` name."""
+    return tuple(one.message_id for one in events if isinstance(one, Delivered | Read))
+
+
+def confirmed(events: Iterable[Event], ours: Container[MessageId]) -> list[Event]:
+    """Return ``events`` less the receipts for anything but our messages to that user."""
+    return [
+        one for one in events if not isinstance(one, Delivered | Read) or one.message_id in ours
+    ]
 
 
 def _receive_message(

@@ -130,6 +130,15 @@ class StoreQueries(HealingQueries, LateQueries, IdentityQueries):
         )
         return {row[0] for row in found}
 
+    async def sent_to(self, user: UserName, ids: Sequence[MessageId]) -> set[MessageId]:
+        """Return which of these are own messages to a user that were encrypted."""
+        found = await self._each(
+            "SELECT message_id FROM messages WHERE message_id = ? AND outgoing"
+            " AND conversation = ? AND state != 'queued'",
+            [(one, user) for one in ids],
+        )
+        return {row[0] for row in found}
+
     async def knows_handshake(self, digest: bytes) -> bool:
         """Tell whether a handshake was accepted before."""
         return bool(await self._rows("SELECT 1 FROM handshakes WHERE digest = ?", (digest,)))
