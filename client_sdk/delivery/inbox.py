@@ -20,12 +20,12 @@ from client_sdk.machine.errors import ReplayedHandshakeError, UnknownDeviceError
 from client_sdk.machine.events import CloneSuspected, Event
 from client_sdk.machine.healing import Verdict, candidate, judge
 from client_sdk.machine.opening import (
-    replay_digest,
     handshake_wanted,
     open_envelope,
     parse_arrived,
     position_of,
     prekeys_named,
+    replay_digest,
 )
 from client_sdk.machine.prekeys import responder_prekeys
 from client_sdk.machine.received import Arrived, HandshakeInput, Opened

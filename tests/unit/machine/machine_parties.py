@@ -24,11 +24,11 @@ from client_sdk.machine.events import Event
 from client_sdk.machine.opening import (
     Arrived,
     HandshakeInput,
-    replay_digest,
     handshake_wanted,
     open_envelope,
     parse_arrived,
     prekeys_named,
+    replay_digest,
 )
 from client_sdk.machine.prekeys import kem_row, responder_prekeys, upload, x25519_row
 from client_sdk.machine.receiving import plan_receive, plan_repeat
