@@ -120,9 +120,10 @@ class Guard:
                 await self._put_away(user)
         await store.reserve(PREKEY_COUNTER, PREKEY_LEAP)
         await make_medium_term_prekeys(store, now_ms())
-        record = with_new_stream(context.own.record, entropy.draw_stream_id())
-        await store.commit(Changes(device=encode_device(record)))
-        context.peers.own = load_device(record)
+        async with context.peers.lock(context.own.user):
+            record = with_new_stream(context.own.record, entropy.draw_stream_id())
+            await store.commit(Changes(device=encode_device(record)))
+            context.peers.own = load_device(record)
         await store.raise_counter(OPENS, opens)
         self._opens = await store.reserve(OPENS, 1)
         self._afresh = True

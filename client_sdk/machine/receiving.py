@@ -77,6 +77,12 @@ def plan_repeat(state: PeerState, before: OpenedEnvelope, now: int) -> Changes:
     return Changes(receipts_due=(due,))
 
 
+def remembered(state: PeerState, opened: Opened, now: int) -> Changes:
+    """Return the changes of an envelope that stands in no stream; what it says comes on top."""
+    row = _opened_row(opened, None, now)
+    return replace(opened.changes, based_on=based_on(state), opened=(row,))
+
+
 def plan_give_up(
     state: PeerState, position: StreamPosition, now: int
 ) -> tuple[PeerState, Changes, tuple[Event, ...]]:
@@ -149,9 +155,7 @@ def _receive_receipt(
     read = opened.content.kind == ContentKind.READ
     ids = RECEIPT_BODY.decode(opened.content.body).message_ids
     changes = replace(
-        opened.changes,
-        based_on=based_on(state),
-        opened=(_opened_row(opened, None, now),),
+        remembered(state, opened, now),
         receipted=tuple(Receipted(one, sender, state.user, read, now) for one in ids),
     )
     if state.is_own:  # one's own other devices confirm copies: nobody was reached by that
@@ -166,9 +170,7 @@ def _receive_resend_request(
     sender = opened.arrived.topic.sender
     asked = RESEND_REQUEST.decode(opened.content.body)
     changes = replace(
-        opened.changes,
-        based_on=based_on(state),
-        opened=(_opened_row(opened, None, now),),
+        remembered(state, opened, now),
         resends_due=tuple(
             ResendDue(sender, one.envelope_id, one.digest, now) for one in asked.envelopes
         ),
@@ -184,9 +186,7 @@ def _receive_resent(
     sender = opened.arrived.topic.sender
     settled = RESENT.decode(opened.content.body).envelope_ids
     changes = replace(
-        opened.changes,
-        based_on=based_on(state),
-        opened=(_opened_row(opened, None, now),),
+        remembered(state, opened, now),
         candidates_gone=tuple((sender, one) for one in settled),
     )
     return state, changes, ()

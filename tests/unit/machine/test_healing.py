@@ -25,6 +25,7 @@ from client_sdk.machine.changes import (
     PaceKind,
     ResendDue,
 )
+from client_sdk.machine.control import FreshContent
 from client_sdk.machine.errors import (
     NoSessionError,
     PrekeyGoneError,
@@ -34,7 +35,6 @@ from client_sdk.machine.errors import (
 from client_sdk.machine.events import SessionRenewed
 from client_sdk.machine.healing import (
     RESEND_LIFETIME_MS,
-    FreshContent,
     Verdict,
     candidate,
     judge,
