@@ -10,7 +10,8 @@ import pytest
 from client_sdk import DeliveryTimeoutError, Messenger
 from client_sdk.delivery.errors import LinkExpiredError, LinkRefusedError
 from client_sdk.device_handles import LinkRequest
-from client_sdk.machine.events import DeviceListChanged, Event, SentElsewhere
+from client_sdk.machine.events import DeviceListChanged, Event, IdentityChanged, SentElsewhere
+from client_sdk.machine.identity import Identity
 from client_sdk.wire.errors import InvalidInvitationError
 from tests.e2e.clinic import Clinic
 from tests.e2e.test_messenger_api import PATIENCE, Party
@@ -109,6 +110,33 @@ async def test_when_a_manager_is_removed_the_other_managers_get_the_new_key(part
     with pytest.raises(LinkRefusedError, match="does not have the account's key"):
         await ordinary.link_request()
     await (await patient.send(doctor.user, "still one account")).delivered(PATIENCE)
+
+
+async def test_a_succession_holds_what_goes_to_a_verified_contact_until_it_is_verified_again(
+    party: Party,
+) -> None:
+    doctor, patient = await party.pair()
+    await (await patient.send(doctor.user, "hello")).delivered(PATIENCE)
+    before = await patient.safety_number(doctor.user)
+    await patient.verify(doctor.user)
+    await link(party, doctor, manager=True)
+    await doctor.remove_device(2)  # a new account key, which the old one has signed
+    await doctor.send(patient.user, "I have removed a device")
+    told = await event_of(patient, IdentityChanged)
+    assert told == IdentityChanged(doctor.user, held=True)
+    held = await patient.send(doctor.user, "only after comparing")
+    with pytest.raises(DeliveryTimeoutError):
+        await held.delivered(1.5)
+    assert await patient.identity(doctor.user) is Identity.CHANGED
+    assert "only after comparing" not in [one.text for one in await doctor.history(patient.user)]
+    after = await patient.safety_number(doctor.user)
+    assert after.digits != before.digits
+    assert after.digits == (await doctor.safety_number(patient.user)).digits
+    await patient.verify(doctor.user)
+    await held.delivered(PATIENCE)
+    assert await patient.identity(doctor.user) is Identity.VERIFIED
+    texts = [one.text for one in await patient.history(doctor.user)]
+    assert texts == ["hello", "I have removed a device", "only after comparing"]
 
 
 async def test_what_cannot_be_linked_or_removed_changes_nothing(party: Party) -> None:
