@@ -34,7 +34,7 @@ from client_sdk.machine.errors import (
     UnknownDeviceError,
 )
 from client_sdk.machine.received import Arrived
-from client_sdk.machine.sending import FreshEnvelope, message_content
+from client_sdk.machine.sending import FreshEnvelope, message_content, start_alone
 from client_sdk.machine.state import PeerState, based_on, remote_device
 from client_sdk.wire.bundle import DAY_MS
 from client_sdk.wire.codec import encode
@@ -192,8 +192,10 @@ def plan_resend(
         late = Late(message.message_id, old.recipient, state.user)
         gone = (old.envelope_id,)
         return state, Changes(based_on=based_on(state), envelopes_gone=gone, late=(late,))
-    start = min(state.starts.get(old.recipient, message.sequence), message.sequence)
-    content = message_content(own, state, message)._replace(stream_start=start)
+    content = message_content(own, state, message)
+    alone = start_alone(own, content.stream_id, message.sequence)
+    start = alone or min(state.starts.get(old.recipient, message.sequence), message.sequence)
+    content = content._replace(stream_start=start)
     sealed, envelope = seal_for(state, old.recipient, content, fresh, now)
     changes = Changes(
         based_on=based_on(state),
