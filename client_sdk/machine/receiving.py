@@ -29,7 +29,7 @@ from client_sdk.machine.streams import Release, arrive, give_up, make_room
 from client_sdk.wire.content import RECEIPT_BODY, ContentKind
 from client_sdk.wire.errors import MalformedError
 from client_sdk.wire.healing import RESEND_REQUEST, RESENT
-from client_sdk.wire.ids import MessageId
+from client_sdk.wire.ids import DeviceAddress, MessageId
 from client_sdk.wire.limits import MAX_COUNTER
 
 MIN_SEQUENCE: Final = 1
@@ -75,6 +75,22 @@ def plan_repeat(state: PeerState, before: OpenedEnvelope, now: int) -> Changes:
         return Changes()
     due = ReceiptDue(state.user, before.message_id, read=False, due_since=now)
     return Changes(receipts_due=(due,))
+
+
+def released_from(state: PeerState, devices: Container[DeviceAddress]) -> tuple[StateChange, ...]:
+    """Return the hand-over of all that waits behind missing messages of devices that have left.
+
+    Args:
+        state: The user, with the streams of those devices.
+        devices: Those devices; what is missing of them does not come any more.
+    """
+    released: list[StateChange] = []
+    for one in state.streams.values():
+        left = one
+        while left.device in devices and left.held:
+            left, release = give_up(left, 0)
+            released += _released(state, release, None)
+    return tuple(released)
 
 
 def remembered(state: PeerState, opened: Opened, now: int) -> Changes:

@@ -146,7 +146,9 @@ class Home:
         """Put all sessions with a user away for no reason."""
         async with self.context.peers.lock(user):
             state = await self.context.peers.load(user)
-            sessions = {one: archive_current(kept, now_ms()) for one, kept in state.sessions.items()}
+            sessions = {
+                one: archive_current(kept, now_ms()) for one, kept in state.sessions.items()
+            }
             moved = replace(state, sessions=sessions)
             changes = Changes(based_on=based_on(state))
             await self.context.peers.commit(moved, changes, tuple(sessions))
@@ -284,4 +286,3 @@ class Home:
         kept.backup(database)
         self.store, self.shown, self.gaps = SqliteStore(DatabaseWorker(database)), list(shown), []
         await self.open()
-

@@ -8,7 +8,7 @@ its seed.
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -124,8 +124,11 @@ class ConversationMachine(RuleBasedStateMachine):
 
 TestConversation = ConversationMachine.TestCase
 TestConversation.settings = settings(
-    max_examples=2_000 if FULL else 30,
-    stateful_step_count=60 if FULL else 30,
+    max_examples=1_000 if FULL else 20,
+    stateful_step_count=60 if FULL else 25,
     deadline=None,
+    print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
+    # A failure is told at once in the suite, and made small where there is time for it.
+    phases=tuple(Phase) if FULL else (Phase.explicit, Phase.reuse, Phase.generate),
 )
