@@ -192,6 +192,8 @@ class Home:
         self.late.retry_now()
         self.receipts._not_before.clear()
         self.manager_keys._next = 0.0
+        self.inbox._senders._asked.clear()
+        self.inbox._lists._asked.clear()
         await self.store.publish_again(now_ms())
         await self.store._execute("UPDATE candidates SET asked_at = NULL", ())
         await self.store._execute("DELETE FROM paces", ())
