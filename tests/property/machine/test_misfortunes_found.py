@@ -72,6 +72,7 @@ def test_what_waited_behind_a_missing_message_of_a_removed_device_is_shown(
     world.kept.clear()
     assert alice.shown == []
     assert world.remove_device(bob, second)
+    world.run(alice.context.peers.refresh(BOB))
     world.settle()
     world.check()
     assert [one.rpartition("-")[0] for one in alice.shown] == ["bob"]
