@@ -22,7 +22,7 @@ WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-peers attacks chaos fuzz mutants fmt lock
+.PHONY: help demo test check bench bench-peers bench-broker attacks chaos fuzz mutants fmt lock
 
 help:
 	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
@@ -31,6 +31,7 @@ help:
 	@echo "make bench  a table of measurements, and bench.json"
 	@echo "make chaos  kill -9 of server, senders and listeners, with a ledger; TEXTS and KILLS bound it"
 	@echo "make bench-peers  the ratchet beside three others, installed into a scratch folder"
+	@echo "make bench-broker  the broker beside amqtt, Mosquitto and NATS, in turns; ten minutes"
 	@echo "make attacks, make fuzz, make mutants   longer proofs than the suite has time for"
 	@echo "make fmt    format the code"
 	@echo "make lock   pin the dependencies of pyproject.toml again"
@@ -68,6 +69,10 @@ bench: $(INSTALLED)
 # PEERS_FLAGS=--keep=<folder> keeps what was installed.
 bench-peers: $(INSTALLED)
 	@$(BIN)/python -m tests.bench.peers $(PEERS_FLAGS)
+
+# BROKER_FLAGS="--broker ours --row mail.w20", or --help; nats-server goes into a scratch folder.
+bench-broker: $(INSTALLED)
+	@$(BIN)/python -m tests.bench.brokers $(BROKER_FLAGS)
 
 # Bounded by its texts, its kills and 20 minutes; the seed is printed, and SEED=n plays it again.
 TEXTS ?= 3000

@@ -6,13 +6,16 @@ import socket
 from contextlib import AsyncExitStack
 from typing import Final
 
+from broker.access import Access, TopicTable
 from broker.engine import Engine
 from broker.errors import ListenError, PortInUseError
 from broker.logs import get_logger, quiet_engine
 from broker.ports import Credentials
 from broker.retained import WaitingMail
 from broker.settings import BrokerSettings
+from broker.statistics import Statistics
 
+AUTH_PLUGIN: Final = "broker.auth.CredentialsPlugin"
 _BACKLOG: Final = 512
 _log = get_logger(__name__)
 
@@ -27,10 +30,27 @@ class EmbeddedBroker:
         await broker.stop()
     """
 
-    def __init__(self, settings: BrokerSettings, credentials: Credentials) -> None:
-        """Prepare; nothing is opened before ``start``."""
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        credentials: Credentials,
+        *,
+        access: Access | None = None,
+        auth_plugin: str = AUTH_PLUGIN,
+    ) -> None:
+        """Prepare; nothing is opened before ``start``.
+
+        Args:
+            settings: Where to listen, where the state is, and the limits.
+            credentials: Who may log in.
+            access: What each login may do; the protocol's topic table unless told otherwise.
+            auth_plugin: The plugin of amqtt that admits clients, by its dotted path.
+        """
+        self.statistics = Statistics()
         self._settings = settings
         self._credentials = credentials
+        self._access = access or TopicTable()
+        self._auth_plugin = auth_plugin
         self._port = settings.port
         self._engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None
@@ -52,10 +72,11 @@ class EmbeddedBroker:
         quiet_engine()
         async with AsyncExitStack() as stack:
             listening = stack.enter_context(_listen(self._settings.host, self._settings.port))
-            mail = WaitingMail(self._settings.data_dir)
+            limits = self._settings.limits
+            mail = WaitingMail(self._settings.data_dir, limits, self.statistics)
             await mail.open()
             stack.push_async_callback(mail.close)
-            engine = Engine(self._credentials, mail)
+            engine = Engine(self._credentials, mail, limits, self._access, self._auth_plugin)
             await engine.start()
             stack.push_async_callback(engine.shutdown)
             self._port = listening.getsockname()[1]
@@ -63,7 +84,7 @@ class EmbeddedBroker:
             self._stopping.clear()
             running = self._run(engine, listening, stack.pop_all())
             self._running = asyncio.create_task(running, name="embedded broker")
-            _log.info("listening", port=self._port, waiting=len(mail))
+            _log.info("listening", port=self._port, waiting=len(mail.index))
 
     async def stop(self) -> None:
         """Close every connection, write all waiting mail, and leave nothing running."""
@@ -78,24 +99,13 @@ class EmbeddedBroker:
             self._engine.check_credentials()
 
     async def _run(self, engine: Engine, listening: socket.socket, opened: AsyncExitStack) -> None:
-        async with opened, asyncio.TaskGroup() as group:
-            children = {
-                group.create_task(engine.watch()),
-                group.create_task(engine.mail.write_behind()),
-            }
-
-            def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                child = group.create_task(engine.stream_connected(reader, writer))
-                children.add(child)
-                child.add_done_callback(children.discard)
-
-            server = await asyncio.start_server(accept, sock=listening, backlog=_BACKLOG)
+        async with opened:
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(engine.new_link, sock=listening, backlog=_BACKLOG)
             try:
-                await self._stopping.wait()
+                await engine.run(self._stopping)
             finally:
                 server.close()
-                for child in children:
-                    child.cancel()
 
 
 def _listen(host: str, port: int) -> socket.socket:

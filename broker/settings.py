@@ -5,6 +5,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from broker.limits import BrokerLimits
+
 MAX_PORT: Final = 65535
 """The largest TCP port; 0 asks the system for a free one."""
 
@@ -16,6 +18,7 @@ class BrokerSettings(BaseModel):
         host: The address to listen on; loopback unless told otherwise, as MQTT here has no TLS.
         port: The TCP port, 0 for any free one.
         data_dir: The folder of the file of waiting mail; made if it is missing.
+        limits: What clients are allowed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,3 +26,4 @@ class BrokerSettings(BaseModel):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=1883, ge=0, le=MAX_PORT)
     data_dir: Path
+    limits: BrokerLimits = BrokerLimits()

@@ -147,6 +147,10 @@ class ClientStore(HealingStore, Protocol):
         """Note the broker's acknowledgements, relaxed; receipts leave the outbox by it."""
         ...
 
+    async def postpone(self, recipient: DeviceAddress, next_at: int) -> None:
+        """Make the envelopes for ``recipient`` due at ``next_at`` at the earliest."""
+        ...
+
     async def publish_again(self, now: int) -> None:
         """Make every envelope due: the broker may have lost them."""
         ...

@@ -101,6 +101,13 @@ class StoreQueries(HealingQueries, LateQueries, IdentityQueries):
         """Note the broker's acknowledgements."""
         await self._write(lambda database: _mark_published(database, marks), relaxed=True)
 
+    async def postpone(self, recipient: DeviceAddress, next_at: int) -> None:
+        """Make the envelopes for ``recipient`` due later."""
+        await self._execute(
+            "UPDATE outbox SET next_at = ?1 WHERE recipient = ?2 AND next_at < ?1",
+            (next_at, recipient),
+        )
+
     async def publish_again(self, now: int) -> None:
         """Make every envelope due."""
         await self._execute("UPDATE outbox SET next_at = ?1 WHERE next_at > ?1", (now,))

@@ -32,6 +32,10 @@ ANSWER_TIMEOUT_SECONDS: Final = 10.0
 MAX_IN_FLIGHT: Final = 100
 """Unacknowledged publishes; a window of 20 already fills every measured broker."""
 
+MAX_ABANDONED: Final = MAX_IN_FLIGHT // 2
+"""Publications given up before their acknowledgement; each takes a place of the window until the
+connection ends, so that after this many a new one is made."""
+
 SUBSCRIBE_QOS: Final = 0
 """The clear acknowledges a message; what a slow connection drops comes with the next resync."""
 
@@ -153,6 +157,7 @@ class MqttConnection:
     def __init__(self, client: aiomqtt.Client) -> None:
         """Wrap a client that is connected."""
         self._client = client
+        self._abandoned = 0
 
     async def subscribe(self, *filters: str) -> None:
         """Subscribe at ``SUBSCRIBE_QOS``, see ``Connection``."""
@@ -174,11 +179,16 @@ class MqttConnection:
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish at QoS 1, see ``Connection``."""
+        if self._abandoned >= MAX_ABANDONED:
+            raise ConnectionLostError("too many messages were never acknowledged")
         try:
             async with _answer_in_time():
                 await self._client.publish(topic, payload, qos=1, retain=retain)
         except aiomqtt.MqttError as error:
             raise ConnectionLostError("the broker did not acknowledge a message") from error
+        except asyncio.CancelledError:
+            self._abandoned += 1
+            raise
 
     async def incoming(self) -> AsyncIterator[Incoming]:
         """Yield what arrives, see ``Connection``."""

@@ -36,7 +36,7 @@ class Server:
             return len(self.broker.sessions)
         engine = self.broker._engine
         assert engine is not None
-        return len(engine.connections) + len(engine.sessions)
+        return len(engine.links) + len(engine.clients.absent)
 
     def retained(self) -> set[str]:
         if isinstance(self.broker, Broker):

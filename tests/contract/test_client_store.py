@@ -269,6 +269,11 @@ async def test_envelopes_are_due_until_receipted_and_receipts_until_published(
     stored = await store.message(message.message_id)
     assert stored is not None
     assert stored.message.state is MessageState.PUBLISHED
+    await store.postpone(BOB_1, NOW + 20)
+    await store.postpone(DeviceAddress("bob-2"), NOW + 90)
+    assert await store.next_envelope_at() == NOW + 30
+    await store.postpone(BOB_1, NOW + 40)
+    assert await store.next_envelope_at() == NOW + 40
     await store.publish_again(NOW + 5)
     assert await store.next_envelope_at() == NOW + 5
     await store.publish_again(NOW + 99)

@@ -135,6 +135,8 @@ from client_sdk.wire.manager_keys import (
     AccountKeyGiven,
     AccountKeyWanted,
 )
+from client_sdk.wire.notice import NOTICE, NoticeReason, notice
+from client_sdk.wire.topics import inbox
 
 
 def fill(size: int, seed: int) -> bytes:
@@ -318,4 +320,5 @@ RECORDS: Final[dict[str, tuple[Codec[Any], tuple[Any, ...]]]] = {
         UPDATE_DEVICES,
         UpdateDevices(LIST, Approval(InvitationId(ID), b"sealed")),
     ),
+    "notice": (NOTICE, notice(NoticeReason.OVER_QUOTA, inbox(BOB_127, ALICE_1, EnvelopeId(ID)))),
 }

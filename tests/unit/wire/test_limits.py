@@ -28,6 +28,7 @@ from client_sdk.wire.errors import (
     TooLargeError,
 )
 from client_sdk.wire.ids import EnvelopeId, MessageId, RequestId, random_id
+from client_sdk.wire.notice import MAX_NOTICE_BYTES, NOTICE
 from tests.unit.wire import samples
 from tests.unit.wire.samples import fill
 
@@ -248,6 +249,7 @@ CODEC_LIMITS: dict[str, tuple[Decode, int]] = {
     ),
     "account key given": (manager_keys.ACCOUNT_KEY_GIVEN.decode, limits.MAX_PADDED_CONTENT_BYTES),
     "copy body": (content.COPY_BODY.decode, limits.MAX_PADDED_CONTENT_BYTES),
+    "notice": (NOTICE.decode, MAX_NOTICE_BYTES),
     "opened grant": (linking.OPENED_GRANT.decode, linking.MAX_GRANT_BYTES),
 }
 
