@@ -23,7 +23,7 @@ from client_sdk.delivery.lease import ConnectionLease
 from client_sdk.delivery.list_checks import _check as check_list
 from client_sdk.delivery.manager_keys import ManagerKeys
 from client_sdk.delivery.outbox import Outbox
-from client_sdk.delivery.pace import ASK_AGAIN_SECONDS, RESEND_SECONDS
+from client_sdk.delivery.pace import ASK_AGAIN_SECONDS, RESEND_SECONDS, Pace
 from client_sdk.delivery.peers import Peers, Told
 from client_sdk.delivery.receipts import Receipts
 from client_sdk.delivery.upkeep import (
@@ -85,7 +85,7 @@ class Home:
         peers = Peers(self.store, own, line, Told(adopted, events.emit))
         self.context = Context(self.store, line, peers, events)
         self.inbox = Inbox(self.context)
-        self.outbox = Outbox(self.context, RESEND_SECONDS)
+        self.outbox = Outbox(self.context, Pace())
         self.late = LateLoop(self.context)
         self.healing = Healing(self.context, ASK_AGAIN_SECONDS)
         self.receipts = Receipts(self.context)

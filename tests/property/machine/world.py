@@ -96,9 +96,10 @@ class World:
             self.run(home.store.close())
         for backup in self.backups.values():
             backup.store[0].close()
-        for task in asyncio.all_tasks(self.loop):
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
             task.cancel()
-        self.run(asyncio.sleep(0))
+        self.run(_ended(left))
         self.loop.close()
 
     def other(self, user: UserName) -> UserName:
@@ -328,3 +329,7 @@ class World:
 
     def list_of(self, user: UserName) -> DeviceList:
         return self.directory.newest(user)
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
