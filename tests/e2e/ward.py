@@ -89,9 +89,7 @@ class Ward:
                 "SELECT * FROM mail WHERE topic LIKE ? ORDER BY number",
                 (f"v1/u/{recipient}-1/in/%",),
             ).fetchall()
-            database.executemany(
-                "DELETE FROM mail WHERE number = ?", [(row[0],) for row in rows]
-            )
+            database.executemany("DELETE FROM mail WHERE number = ?", [(row[0],) for row in rows])
             database.commit()
         return rows
 
