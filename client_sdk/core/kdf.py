@@ -45,6 +45,7 @@ ChainOutput = NewType("ChainOutput", bytes)
 MessageKey = NewType("MessageKey", bytes)
 """32 bytes, secret: both halves of one message's key, extracted."""
 
+_SHA256: Final = "sha256"
 _NO_SALT: Final = b"\x00" * KEY_BYTES
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
@@ -75,10 +76,10 @@ def hkdf(salt: bytes, key_material: bytes, info: bytes, length: int) -> bytes:
 
     Source: RFC 5869.
     """
-    extracted = hmac.digest(salt, key_material, "sha256")
+    extracted = hmac.digest(salt, key_material, _SHA256)
     block, output = b"", b""
     for number in range(1, -(-length // KEY_BYTES) + 1):
-        block = hmac.digest(extracted, block + info + bytes((number,)), "sha256")
+        block = hmac.digest(extracted, block + info + bytes((number,)), _SHA256)
         output += block
     return output[:length]
 
@@ -189,17 +190,17 @@ def session_tag(session_id: SessionId) -> bytes:
 
 def link_offer_mac(secret: bytes, offer: bytes) -> bytes:
     """Return the 32 bytes by which a new device proves to hold a link code's secret."""
-    return hmac.digest(hkdf(_NO_SALT, secret, LINK_OFFER_LABEL, KEY_BYTES), offer, "sha256")
+    return hmac.digest(hkdf(_NO_SALT, secret, LINK_OFFER_LABEL, KEY_BYTES), offer, _SHA256)
 
 
 def link_grant_mac(secret: bytes, grant: bytes) -> bytes:
     """Return the 32 bytes by which a manager proves to have made the link code."""
-    return hmac.digest(hkdf(_NO_SALT, secret, LINK_GRANT_LABEL, KEY_BYTES), grant, "sha256")
+    return hmac.digest(hkdf(_NO_SALT, secret, LINK_GRANT_LABEL, KEY_BYTES), grant, _SHA256)
 
 
 def recovery_check(private_key: bytes, length: int) -> bytes:
     """Return the first ``length`` bytes of a digest that finds typing errors in a recovery code."""
-    return hmac.digest(private_key, RECOVERY_CHECK_LABEL, "sha256")[:length]
+    return hmac.digest(private_key, RECOVERY_CHECK_LABEL, _SHA256)[:length]
 
 
 # HMAC and HKDF-Expand are written out over ``hashlib`` for 32-byte keys: the library's calls look

@@ -98,9 +98,7 @@ class Peers:
     async def commit(
         self, state: PeerState, changes: Changes, devices: tuple[DeviceAddress, ...]
     ) -> PeerState:
-        """Commit a step with the sessions of ``devices`` as they stand in ``state``.
-
-        A changed record of this device counts from then on.
+        """Commit a step with the sessions of ``devices``, and take a changed record of this device.
 
         Raises:
             StaleSnapshotError: Another process moved this user on; load and plan again.

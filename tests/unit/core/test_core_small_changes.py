@@ -61,6 +61,16 @@ def test_a_list_may_not_rewrite_which_keys_came_before() -> None:
         verify_follows(FIRST, rewritten)
 
 
+def test_one_succession_follows_another() -> None:
+    second, third = entropy.draw_ed25519(), entropy.draw_ed25519()
+    once = superseded_list(ACCOUNT, second, FIRST, FIRST.devices)
+    twice = superseded_list(second, third, once, FIRST.devices)
+    verify_follows(FIRST, once)
+    verify_follows(once, twice)
+    with pytest.raises(InvalidBundleError, match="does not follow"):
+        verify_follows(FIRST, twice)
+
+
 def test_a_list_of_another_user_or_another_version_does_not_follow() -> None:
     for fields in ({"user": UserName("bob"), "devices": ()}, {"devices": ()}):
         followed = following(FIRST, ACCOUNT, **fields)
