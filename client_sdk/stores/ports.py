@@ -177,6 +177,10 @@ class ClientStore(HealingStore, Protocol):
         """Return which of these messages of a user are in the history already."""
         ...
 
+    async def sent_to(self, user: UserName, ids: Sequence[MessageId]) -> set[MessageId]:
+        """Return which of these are own messages to a user that were encrypted."""
+        ...
+
     async def knows_handshake(self, digest: bytes) -> bool:
         """Tell whether a handshake was accepted before."""
         ...

@@ -345,6 +345,18 @@ async def test_receipts_for_foreign_or_queued_messages_change_nothing(store: Cli
     assert texts(await store.history(BOB, 9, None)) == ["hello", "hi"]
 
 
+async def test_sent_to_a_user_are_own_encrypted_messages_to_that_user(store: ClientStore) -> None:
+    queued, to_bob, to_carol = outgoing(), outgoing(), outgoing(to=CAROL)
+    received = incoming("hi", 1)
+    messages = (queued, to_bob, to_carol, received)
+    planned = (Planned(to_bob.message_id, STREAM, 1), Planned(to_carol.message_id, STREAM, 1))
+    await store.commit(Changes(messages=messages, planned=planned))
+    named = [one.message_id for one in messages] + [entropy.draw_message_id()]
+    assert await store.sent_to(BOB, named) == {to_bob.message_id}
+    assert await store.sent_to(CAROL, named) == {to_carol.message_id}
+    assert await store.sent_to(BOB, []) == set()
+
+
 async def test_messages_are_handed_over_in_the_order_of_their_release(store: ClientStore) -> None:
     one, two, three = incoming("one", 1), incoming("two", 2), incoming("three", 3)
     await store.commit(Changes(messages=(three,)))
