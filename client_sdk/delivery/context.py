@@ -9,6 +9,7 @@ from typing import Final
 from client_sdk.delivery.adoption import Adoption
 from client_sdk.delivery.bell import Bell
 from client_sdk.delivery.directory import DirectoryClient
+from client_sdk.delivery.full_mailboxes import FullMailboxes
 from client_sdk.delivery.peers import Peers, Told
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.events import Event
@@ -73,6 +74,13 @@ class Context:
     """Rung when one's own account may have another key, or a manager is to get it."""
     key_wishes: set[DeviceAddress] = field(default_factory=set)
     """Managers of one's own account that are to get its private key."""
+
+    full: FullMailboxes = field(init=False)
+    """Recipients for whom the broker takes no more mail now."""
+
+    def __post_init__(self) -> None:
+        """Know whose notices these are."""
+        self.full = FullMailboxes(self.own.address)
 
     @property
     def own(self) -> OwnDevice:

@@ -219,7 +219,7 @@ class Engine:
         routes: tuple[tuple[str, Callable[[Incoming], None]], ...] = (
             (topics.inbox_prefix(address), self._inbox.put),
             (topics.event_prefix(address), self._directory_event),
-            (topics.notice_prefix(address), self._outbox.full.receive),
+            (topics.notice_prefix(address), self._context.full.receive),
             (topics.reply_prefix(address), self._context.directory.receive),
         )
         async for incoming in connection.incoming():

@@ -161,6 +161,9 @@ class Inbox:
             context.healing_bell.ring()
         if step.changes.receipted:
             context.outbox_bell.ring()
+            for device in context.full.emptied(one.device for one in step.changes.receipted):
+                await context.store.resume(device, now_ms())
+                context.publish_bell.ring()
         context.give_account_key(step.key_wishes)
         context.changed_bell.ring()
 

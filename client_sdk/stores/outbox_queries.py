@@ -63,6 +63,13 @@ class OutboxQueries(Statements):
             (next_at, recipient),
         )
 
+    async def resume(self, recipient: DeviceAddress, now: int) -> None:
+        """Make due what was never published for ``recipient``."""
+        await self._execute(
+            "UPDATE outbox SET next_at = ?1 WHERE recipient = ?2 AND attempts = 0 AND next_at > ?1",
+            (now, recipient),
+        )
+
     async def publish_again(self, now: int) -> None:
         """Make every envelope due."""
         await self._execute("UPDATE outbox SET next_at = ?1 WHERE next_at > ?1", (now,))

@@ -159,6 +159,10 @@ class ClientStore(HealingStore, Protocol):
         """Make the envelopes for ``recipient`` due at ``next_at`` at the earliest."""
         ...
 
+    async def resume(self, recipient: DeviceAddress, now: int) -> None:
+        """Make due what was never published for ``recipient``: what was postponed is no longer."""
+        ...
+
     async def publish_again(self, now: int) -> None:
         """Make every envelope due: the broker may have lost them."""
         ...
