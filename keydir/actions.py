@@ -50,7 +50,7 @@ from keydir.rules import (
     relation,
     room,
 )
-from keydir.throttle import Charge
+from keydir.throttle import Charge, allow
 
 _SIGNED_PREKEY: Final = Codec(SignedPrekeyRecord, MAX_DIRECTORY_BYTES)
 _KEM_PREKEY: Final = Codec(KemPrekeyRecord, MAX_DIRECTORY_BYTES)
@@ -140,17 +140,18 @@ class Actions:
 
     def _fetch_bundle(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
         target = FETCH_BUNDLE.decode(body).address
-        requester, now = caller.device.address, self._desk.steady()
+        requester, now = caller.device.address, self._desk.wall()
         # Charged before anything is looked up: the answer to one request too many is the same
         # for users that exist and users that do not.
-        if not self._desk.throttle.allow(now, Charge(REQUESTER_LIMIT, f"from {requester}")):
+        buckets = transaction.buckets
+        if not allow(buckets, now, Charge(REQUESTER_LIMIT, f"from {requester}")):
             return Outcome(Status.RATE_LIMITED)
         found = self._reach(transaction, caller, user_of(target))
         device = transaction.accounts.device(target)
         if found is None or device is None or device.revoked:
             return _NOT_CONTACT
         pair = Charge(PAIR_LIMIT, f"pair {requester} {target}")
-        if not self._desk.throttle.allow(now, pair, Charge(TARGET_LIMIT, f"to {target}")):
+        if not allow(buckets, now, pair, Charge(TARGET_LIMIT, f"to {target}")):
             return Outcome(Status.RATE_LIMITED)
         account, what = found
         bundle = _hand_out(transaction, account, target, what)
@@ -196,8 +197,8 @@ def _hand_out(
     transaction: Transaction, account: Account, target: DeviceAddress, what: Relation
 ) -> PrekeyBundle | None:
     prekeys = transaction.prekeys
-    signed = prekeys.standing(target, PrekeyKind.SIGNED)
-    last_resort = prekeys.standing(target, PrekeyKind.LAST_RESORT)
+    standing = prekeys.standing(target)
+    signed, last_resort = standing.get(PrekeyKind.SIGNED), standing.get(PrekeyKind.LAST_RESORT)
     if signed is None or last_resort is None:
         return None
     left = prekeys.counts(target)

@@ -25,7 +25,7 @@ from keydir.outcome import Caller, Outcome
 from keydir.ports import Transaction
 from keydir.records import Answer, Device
 from keydir.rules import ANSWER_LIFETIME_MS, DEVICE_LIMIT, Verdict, judge_request
-from keydir.throttle import Charge
+from keydir.throttle import Charge, allow
 
 
 class Requests:
@@ -65,7 +65,7 @@ class Requests:
         return request
 
     def _authenticate(self, transaction: Transaction, request: SignedRequest) -> Device:
-        device = transaction.accounts.device(request.device)
+        device = transaction.accounts.held_device(request.device)
         if device is None:
             raise RefusedRequestError("a request of an unknown device")
         verify(device.signing_key, request_bytes(request), request.signature)
@@ -77,8 +77,8 @@ class Requests:
         if device.revoked:
             return (self._desk.reply(request, Status.REVOKED, b""),)
         now = self._desk.wall()
-        transaction.answers.forget_before(now - ANSWER_LIFETIME_MS)
-        kept = transaction.answers.find(device.address, request.request_id)
+        since = now - ANSWER_LIFETIME_MS
+        kept = transaction.answers.find(device.address, request.request_id, since)
         request_hash = hashlib.sha256(payload).digest()
         verdict = judge_request(request.counter, request_hash, device.last_counter, kept)
         if verdict is Verdict.REPEATED and kept is not None:
@@ -89,7 +89,7 @@ class Requests:
             body = encode(CounterReply(device.last_counter))
             return (self._desk.reply(request, Status.STALE_COUNTER, body),)
         charge = Charge(DEVICE_LIMIT, f"any {device.address}")
-        if not self._desk.throttle.allow(self._desk.steady(), charge):
+        if not allow(transaction.buckets, now, charge):
             return (self._desk.reply(request, Status.RATE_LIMITED, b""),)
         outcome = self._perform(transaction, device, request)
         reply = self._desk.reply(request, outcome.status, outcome.body)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Executable, Row, and_, delete, insert, or_, select, update
 
 from client_sdk.wire.ids import DeviceAddress, UserName
 from keydir.records import Account, Device, ListedUser
@@ -18,10 +18,13 @@ class SqlAccounts:
 
     def account(self, user: UserName) -> Account | None:
         """Return one user, revoked or not."""
-        row = self._connection.execute(select(USERS).where(USERS.c.user == user)).first()
-        if row is None:
-            return None
-        return Account(row.user, row.role, row.name, row.device_list, row.revoked_at is not None)
+        return self._account(select(USERS).where(USERS.c.user == user))
+
+    def held_account(self, user: UserName) -> Account | None:
+        """Return one user as ``account``, and keep others from it until the end."""
+        return self._account(
+            select(USERS).where(USERS.c.user == user).with_for_update(key_share=True)
+        )
 
     def add(self, account: Account, device: Device) -> None:
         """Add a user with the first device."""
@@ -89,8 +92,13 @@ class SqlAccounts:
 
     def device(self, address: DeviceAddress) -> Device | None:
         """Return one device, revoked or not; a device of a revoked user is revoked."""
-        row = self._connection.execute(select(DEVICES).where(DEVICES.c.address == address)).first()
-        return None if row is None else _device(row)
+        return self._device(select(DEVICES).where(DEVICES.c.address == address))
+
+    def held_device(self, address: DeviceAddress) -> Device | None:
+        """Return one device as ``device``, and keep others from it until the end."""
+        return self._device(
+            select(DEVICES).where(DEVICES.c.address == address).with_for_update(key_share=True)
+        )
 
     def accept(self, address: DeviceAddress, counter: int) -> None:
         """Record the newest counter of a device, and that its invitation is used up."""
@@ -106,15 +114,17 @@ class SqlAccounts:
 
     def listed(self, roles: Sequence[str], after: str, limit: int) -> list[ListedUser]:
         """Return up to ``limit`` active users of ``roles`` whose names sort behind ``after``."""
-        rows = self._connection.execute(
-            select(USERS.c.user, USERS.c.role, USERS.c.name)
-            .where(
-                USERS.c.role.in_(sorted(roles)), USERS.c.user > after, USERS.c.revoked_at.is_(None)
+        # Each role by itself is a walk along the index, however many users there are.
+        found: list[ListedUser] = []
+        for role in roles:
+            rows = self._connection.execute(
+                select(USERS.c.user, USERS.c.role, USERS.c.name)
+                .where(USERS.c.role == role, USERS.c.user > after, USERS.c.revoked_at.is_(None))
+                .order_by(USERS.c.user)
+                .limit(limit)
             )
-            .order_by(USERS.c.user)
-            .limit(limit)
-        )
-        return [ListedUser(UserName(user), role, name) for user, role, name in rows]
+            found += [ListedUser(UserName(user), of, name) for user, of, name in rows]
+        return sorted(found)[:limit]
 
     def roles_in_use(self) -> frozenset[str]:
         """Return the roles of all users and open invitations."""
@@ -163,6 +173,16 @@ class SqlAccounts:
     def note_sweep(self, address: DeviceAddress, now: int) -> None:
         """Record that nothing of a revoked device is left on the broker."""
         self._set(address, swept_at=now)
+
+    def _account(self, query: Executable) -> Account | None:
+        row = self._connection.execute(query).first()
+        if row is None:
+            return None
+        return Account(row.user, row.role, row.name, row.device_list, row.revoked_at is not None)
+
+    def _device(self, query: Executable) -> Device | None:
+        row = self._connection.execute(query).first()
+        return None if row is None else _device(row)
 
     def _set(self, address: DeviceAddress, **values: int | None) -> None:
         self._connection.execute(

@@ -1,13 +1,13 @@
 """Prekeys in SQL: a one-time key is deleted by the statement that reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from client_sdk.wire.ids import DeviceAddress
 from keydir.records import PoolCounts, Prekey, PrekeyKind
 from keydir.stores.schema import ONE_TIME_PREKEYS, SPENT_PREKEYS, STANDING_PREKEYS
+from keydir.stores.upsert import upsert
 
 
 class SqlPrekeys:
@@ -19,7 +19,7 @@ class SqlPrekeys:
 
     def keep_freshest(self, address: DeviceAddress, kind: PrekeyKind, prekey: Prekey) -> None:
         """Replace a signed or last-resort prekey, unless the one kept was signed later."""
-        new = upsert(STANDING_PREKEYS).values(
+        new = upsert(self._connection, STANDING_PREKEYS).values(
             address=address,
             kind=kind,
             key_id=prekey.id,
@@ -35,15 +35,15 @@ class SqlPrekeys:
             )
         )
 
-    def standing(self, address: DeviceAddress, kind: PrekeyKind) -> Prekey | None:
-        """Return the signed or last-resort prekey."""
+    def standing(self, address: DeviceAddress) -> Mapping[PrekeyKind, Prekey]:
+        """Return the signed and the last-resort prekey, each where there is one."""
         table = STANDING_PREKEYS.c
-        row = self._connection.execute(
-            select(table.key_id, table.signed_at, table.record).where(
-                table.address == address, table.kind == kind
+        rows = self._connection.execute(
+            select(table.kind, table.key_id, table.signed_at, table.record).where(
+                table.address == address
             )
-        ).first()
-        return None if row is None else Prekey(*row)
+        )
+        return {PrekeyKind(kind): Prekey(*prekey) for kind, *prekey in rows}
 
     def add_one_time(
         self, address: DeviceAddress, kind: PrekeyKind, prekeys: Sequence[Prekey], room: int
@@ -65,6 +65,7 @@ class SqlPrekeys:
             self._connection.execute(insert(ONE_TIME_PREKEYS), rows)
 
     def _used(self, address: DeviceAddress, kind: PrekeyKind, ids: Sequence[int]) -> set[int]:
+        # In this order: a key that is handed out meanwhile moves from the first to the second.
         queries = [
             select(table.c.key_id).where(
                 table.c.address == address, table.c.kind == kind, table.c.key_id.in_(ids)
@@ -76,9 +77,13 @@ class SqlPrekeys:
     def take_one_time(self, address: DeviceAddress, kind: PrekeyKind) -> Prekey | None:
         """Remove one one-time prekey for ever and return it."""
         table = ONE_TIME_PREKEYS.c
+        # A key that another transaction has taken and not yet committed is passed over.
         oldest = (
-            select(func.min(table.key_id))
+            select(table.key_id)
             .where(table.address == address, table.kind == kind)
+            .order_by(table.key_id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
             .scalar_subquery()
         )
         row = self._connection.execute(

@@ -211,14 +211,13 @@ class DirectoryParty:
             data_dir=data_dir, policy=policy, broker_urls=(BROKER_URL,)
         )
         prepared = prepare_directory(self.settings)
-        self.wall, self.steady = Clock(), Clock(0)
+        self.wall = Clock()
         self.store = SqlDirectoryStore(prepared.database_path)
         self.desk = Desk(
             prepared.keys,
             prepared.policy,
             self.store,
             wall=self.wall,
-            steady=self.steady,
         )
         self.requests = Requests(self.desk)
         self.enrollment = Enrollment(self.desk)
