@@ -17,7 +17,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from keydir.stores.opening import open_store
+
 PROGRAMS = "/usr/lib/postgresql/*/bin"
+INIT_OPTIONS = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
 START_SECONDS = 30.0
 _numbers = count(1)
 
@@ -40,11 +43,22 @@ class Postgres:
     port: int
     fsync: bool
     process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    _template: str = ""
 
     def database(self) -> str:
         """Return the address of a new, empty database."""
         name = f"test{next(_numbers)}"
         self.sql(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def migrated(self) -> str:
+        """Return the address of a new database with the directory's tables."""
+        if not self._template:
+            template = self.database()
+            open_store(template).close()
+            self._template = template.rpartition("/")[2]
+        name = f"test{next(_numbers)}"
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {self._template}")
         return self.url(name)
 
     def url(self, name: str) -> str:
@@ -72,12 +86,13 @@ class Postgres:
             "shared_buffers": "128MB",
         }
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        self.process = subprocess.Popen(
-            [self.bin / "postgres", "-D", self.folder / "data", *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "log").open("ab"),
-            **as_owner(),
-        )
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.bin / "postgres", "-D", self.folder / "data", *arguments],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                **as_owner(),
+            )
         self._wait()
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
@@ -90,29 +105,13 @@ class Postgres:
     def _wait(self) -> None:
         assert self.process is not None
         ready = [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        with Waiting(self.process, self.folder / "log") as waiting:
-            while subprocess.run(ready, check=False).returncode != 0:
-                waiting.look()
-
-
-class Waiting:
-    """Gives up where the server has ended."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
-        self._process, self._log = process, log
-
-    def __enter__(self) -> "Waiting":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def look(self) -> None:
-        try:
-            self._process.wait(0.02)
-        except subprocess.TimeoutExpired:
-            return
-        raise AssertionError(f"PostgreSQL ended: {self._log.read_text(errors='replace')}")
+        while subprocess.run(ready, check=False, timeout=START_SECONDS).returncode != 0:
+            try:
+                self.process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                continue
+            log = (self.folder / "log").read_text(errors="replace")
+            raise AssertionError(f"PostgreSQL ended: {log}")
 
 
 def as_owner() -> dict[str, int | str]:
@@ -134,8 +133,7 @@ def running_postgres(*, fsync: bool = False) -> Iterator[Postgres]:
             owner = pwd.getpwnam("postgres")
             os.chown(folder, owner.pw_uid, owner.pw_gid)
         subprocess.run(
-            [found / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-N"]
-            + ["-E", "UTF8", "--locale=C.UTF-8"],
+            [found / "initdb", "-D", folder / "data", "-N", *INIT_OPTIONS],
             check=True,
             stdout=subprocess.DEVNULL,
             timeout=120,

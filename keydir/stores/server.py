@@ -79,7 +79,13 @@ class PostgresServer:
             yield connection
 
     def submit(self, work: Callable[[], Result]) -> Future[Result]:
-        """Run work that opens transactions; it is begun again where another broke it off."""
+        """Run work that opens transactions; it is begun again where another broke it off.
+
+        Raises:
+            DirectoryStoreError: It was closed.
+        """
+        if self._loop.is_closed():
+            raise DirectoryStoreError(f"{self._shown} was closed; nothing was changed")
         return asyncio.run_coroutine_threadsafe(self._perform(work), self._loop)
 
     def close(self) -> None:

@@ -86,12 +86,20 @@ class ServerCredentials:
             ) from error
 
 
-def open_credentials(database: str) -> CredentialReader | ServerCredentials:
+def open_credentials(
+    database: str, *, clock: Callable[[], int] = _now_ms
+) -> CredentialReader | ServerCredentials:
     """Open the logins of a directory's database, whichever it is.
+
+    Args:
+        database: ``sqlite:///FILE`` or ``postgresql://user@host:port/database``.
+        clock: Milliseconds since 1970.
 
     Raises:
         DatabaseUrlError: It is neither a file nor on a PostgreSQL server.
         DirectoryStoreError: It cannot be read, or is no directory's database.
     """
     path = sqlite_file(database)
-    return ServerCredentials(database) if path is None else CredentialReader(path)
+    if path is None:
+        return ServerCredentials(database, clock=clock)
+    return CredentialReader(path, clock=clock)

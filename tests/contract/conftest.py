@@ -1,0 +1,29 @@
+"""The databases that a directory's store can be on."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import Postgres
+
+BOTH = ("sqlite", "postgresql")
+
+
+@pytest.fixture(params=BOTH)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database with the newest schema, or of a file not yet made."""
+    return _database(request, tmp_path, "migrated")
+
+
+@pytest.fixture(params=BOTH)
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database without tables."""
+    return _database(request, tmp_path, "database")
+
+
+def _database(request: pytest.FixtureRequest, folder: Path, make: str) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{folder / 'directory.db'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    address: str = getattr(server, make)()
+    return address
