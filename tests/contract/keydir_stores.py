@@ -18,10 +18,11 @@ ANSWER_SECONDS = 60.0
 Step = Callable[[SqlTransaction], Any]
 
 
-def add_account(opened: SqlTransaction) -> None:
+def add_account(opened: SqlTransaction, user: UserName = USER) -> None:
+    address = DeviceAddress(f"{user}-1")
     opened.accounts.add(
-        Account(USER, "patient", "Alice", b"list"),
-        Device(ADDRESS, USER, SigningKey(b"k" * 33), invitation_id=InvitationId("i" * 26)),
+        Account(user, "patient", user.title(), b"list"),
+        Device(address, user, SigningKey(b"k" * 33), invitation_id=InvitationId("i" * 26)),
     )
 
 
