@@ -12,9 +12,12 @@ from keydir.records import (
     InvitationRow,
     LinkRow,
     ListedUser,
+    Member,
     PoolCounts,
     Prekey,
     PrekeyKind,
+    Supply,
+    Token,
 )
 
 
@@ -60,8 +63,12 @@ class Accounts(Protocol):
         """Return one device, revoked or not; a device of a revoked user is revoked."""
         ...
 
-    def held_device(self, address: DeviceAddress) -> Device | None:
-        """Return one device as ``device``, and keep others from it until the end."""
+    def member(self, address: DeviceAddress) -> Member | None:
+        """Return one device with its account, revoked or not."""
+        ...
+
+    def held_member(self, address: DeviceAddress) -> Member | None:
+        """Return one device as ``member``, and keep others from the device until the end."""
         ...
 
     def accept(self, address: DeviceAddress, counter: int) -> None:
@@ -108,8 +115,12 @@ class Prekeys(Protocol):
         """Replace a signed or last-resort prekey, unless the one kept was signed later."""
         ...
 
-    def standing(self, address: DeviceAddress) -> Mapping[PrekeyKind, Prekey]:
-        """Return the signed and the last-resort prekey, each where there is one."""
+    def supply(self, address: DeviceAddress) -> Supply:
+        """Return what a bundle can be made of."""
+        ...
+
+    def held_supply(self, address: DeviceAddress) -> Supply:
+        """Return the same, and keep others who hold it from it until the end."""
         ...
 
     def add_one_time(
@@ -118,8 +129,10 @@ class Prekeys(Protocol):
         """Add up to ``room`` one-time prekeys; an id that was ever used is left as it is."""
         ...
 
-    def take_one_time(self, address: DeviceAddress, kind: PrekeyKind) -> Prekey | None:
-        """Remove one one-time prekey for ever and return it."""
+    def take_one_time(
+        self, address: DeviceAddress, kinds: Sequence[PrekeyKind]
+    ) -> Mapping[PrekeyKind, Prekey]:
+        """Remove one one-time prekey of each kind for ever and return those that there were."""
         ...
 
     def counts(self, address: DeviceAddress) -> PoolCounts:
@@ -159,11 +172,15 @@ class Buckets(Protocol):
     """Token buckets that all replicas share."""
 
     def find(self, keys: Sequence[str]) -> Mapping[str, int]:
-        """Return when each bucket will be full, and keep others from them until the end."""
+        """Return when each bucket will be full, in ms since 1970; full ones may be missing."""
         ...
 
-    def keep(self, full_at: Mapping[str, int]) -> None:
-        """Add or replace buckets."""
+    def take(self, tokens: Sequence[Token]) -> None:
+        """Take tokens with the commit; a bucket emptied meanwhile breaks the transaction off."""
+        ...
+
+    def lower(self, key: str, full_at: int) -> None:
+        """Have a bucket be full at this time, and not later."""
         ...
 
     def forget_full(self, now: int) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from keydir.records import Token
 from keydir.rules import Limit, take
 from keydir.table_ports import Buckets
 
@@ -27,15 +28,17 @@ def allow(buckets: Buckets, now: int, *charges: Charge) -> bool:
         charges: The buckets; their keys differ.
     """
     found = buckets.find([charge.key for charge in charges])
-    taken: dict[str, int] = {}
-    for charge in charges:
-        # A clock that was set back must not leave a bucket emptier than empty.
-        emptiest = now + charge.limit.burst * charge.limit.refill_ms
-        full_at, allowed = take(charge.limit, min(found[charge.key], emptiest), now)
+    tokens: list[Token] = []
+    for key, limit in ((charge.key, charge.limit) for charge in charges):
+        # After a clock was set back no bucket is emptier than empty, and it fills from now on.
+        emptiest = now + limit.burst * limit.refill_ms
+        if found[key] > emptiest:
+            buckets.lower(key, emptiest)
+        _, allowed = take(limit, min(found[key], emptiest), now)
         if not allowed:
             return False
-        taken[charge.key] = full_at
-    buckets.keep(taken)
+        tokens.append(Token(key, now, limit.refill_ms, emptiest))
+    buckets.take(tokens)
     return True
 
 

@@ -1,12 +1,19 @@
 """Users and devices in SQL."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import Connection, Executable, Row, and_, delete, insert, or_, select, update
 
 from client_sdk.wire.ids import DeviceAddress, UserName
-from keydir.records import Account, Device, ListedUser
+from keydir.records import Account, Device, ListedUser, Member
 from keydir.stores.schema import DEVICE_LISTS, DEVICES, INVITATIONS, USERS
+
+_MEMBERS: Final = select(
+    *(USERS.c[name] for name in ("user", "role", "name", "device_list")),
+    USERS.c.revoked_at.label("account_revoked_at"),
+    *(column for column in DEVICES.c if column.name != "user"),
+).join_from(DEVICES, USERS, DEVICES.c.user == USERS.c.user)
 
 
 class SqlAccounts:
@@ -92,12 +99,17 @@ class SqlAccounts:
 
     def device(self, address: DeviceAddress) -> Device | None:
         """Return one device, revoked or not; a device of a revoked user is revoked."""
-        return self._device(select(DEVICES).where(DEVICES.c.address == address))
+        row = self._connection.execute(select(DEVICES).where(DEVICES.c.address == address)).first()
+        return None if row is None else _device(row)
 
-    def held_device(self, address: DeviceAddress) -> Device | None:
-        """Return one device as ``device``, and keep others from it until the end."""
-        return self._device(
-            select(DEVICES).where(DEVICES.c.address == address).with_for_update(key_share=True)
+    def member(self, address: DeviceAddress) -> Member | None:
+        """Return one device with its account, revoked or not."""
+        return self._member(_MEMBERS.where(DEVICES.c.address == address))
+
+    def held_member(self, address: DeviceAddress) -> Member | None:
+        """Return one device as ``member``, and keep others from the device until the end."""
+        return self._member(
+            _MEMBERS.where(DEVICES.c.address == address).with_for_update(key_share=True, of=DEVICES)
         )
 
     def accept(self, address: DeviceAddress, counter: int) -> None:
@@ -176,18 +188,22 @@ class SqlAccounts:
 
     def _account(self, query: Executable) -> Account | None:
         row = self._connection.execute(query).first()
+        return None if row is None else _account(row, row.revoked_at)
+
+    def _member(self, query: Executable) -> Member | None:
+        row = self._connection.execute(query).first()
         if row is None:
             return None
-        return Account(row.user, row.role, row.name, row.device_list, row.revoked_at is not None)
-
-    def _device(self, query: Executable) -> Device | None:
-        row = self._connection.execute(query).first()
-        return None if row is None else _device(row)
+        return Member(_device(row), _account(row, row.account_revoked_at))
 
     def _set(self, address: DeviceAddress, **values: int | None) -> None:
         self._connection.execute(
             update(DEVICES).where(DEVICES.c.address == address).values(**values)
         )
+
+
+def _account(row: Row[tuple[object, ...]], revoked_at: int | None) -> Account:
+    return Account(row.user, row.role, row.name, row.device_list, revoked_at is not None)
 
 
 def _device(row: Row[tuple[object, ...]]) -> Device:

@@ -1,9 +1,11 @@
-"""Token buckets in SQL: read once, written once at the end of the transaction."""
+"""Token buckets in SQL: read without a lock, taken from by one statement before the commit."""
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, case, delete, select, update
 
+from keydir.errors import DirectoryBusyError
+from keydir.records import Token
 from keydir.stores.schema import BUCKETS
 from keydir.stores.upsert import upsert
 
@@ -14,39 +16,58 @@ class SqlBuckets:
     def __init__(self, connection: Connection) -> None:
         """Use the caller's open transaction."""
         self._connection = connection
-        self._changed: dict[str, int] = {}
+        self._found: dict[str, int] = {}
+        self._taken: list[Token] = []
 
     def find(self, keys: Sequence[str]) -> Mapping[str, int]:
-        """Return when each bucket will be full, and keep others from them until the end.
+        """Return when each bucket will be full; each is read once."""
+        missing = [key for key in keys if key not in self._found]
+        if missing:
+            rows = self._connection.execute(
+                select(BUCKETS.c.key, BUCKETS.c.full_at).where(BUCKETS.c.key.in_(missing))
+            )
+            self._found |= dict.fromkeys(missing, 0) | {row.key: row.full_at for row in rows}
+        return {key: self._found[key] for key in keys}
 
-        One that is not there is made full: two replicas that need it at once wait for each other.
-        """
-        new = upsert(self._connection, BUCKETS).values(
-            [{"key": key, "full_at": 0} for key in sorted(keys)]
-        )
-        found = self._connection.execute(
-            new.on_conflict_do_update(
-                index_elements=["key"], set_={"full_at": BUCKETS.c.full_at}
-            ).returning(BUCKETS.c.key, BUCKETS.c.full_at)
-        )
-        return {row.key: self._changed.get(row.key, row.full_at) for row in found}
+    def take(self, tokens: Sequence[Token]) -> None:
+        """Take tokens with the commit."""
+        self._taken += tokens
 
-    def keep(self, full_at: Mapping[str, int]) -> None:
-        """Add or replace buckets."""
-        self._changed.update(full_at)
+    def lower(self, key: str, full_at: int) -> None:
+        """Have a bucket be full at this time, and not later."""
+        self._connection.execute(
+            update(BUCKETS)
+            .where(BUCKETS.c.key == key, BUCKETS.c.full_at > full_at)
+            .values(full_at=full_at)
+        )
 
     def flush(self) -> None:
-        """Write what was kept; called before the commit."""
-        if not self._changed:
+        """Take what was to be taken; called before the commit, so that nobody waits long.
+
+        Raises:
+            DirectoryBusyError: Others have emptied a bucket since it was read.
+        """
+        if not self._taken:
             return
-        rows = [{"key": key, "full_at": at} for key, at in sorted(self._changed.items())]
-        new = upsert(self._connection, BUCKETS).values(rows)
-        self._connection.execute(
-            new.on_conflict_do_update(
-                index_elements=["key"], set_={"full_at": new.excluded.full_at}
-            )
+        new = upsert(self._connection, BUCKETS).values(
+            [
+                {"key": key, "full_at": now + step, "step": step, "most": most}
+                for key, now, step, most in sorted(self._taken)
+            ]
         )
-        self._changed.clear()
+        put, there = new.excluded, BUCKETS.c.full_at
+        now = put.full_at - put.step
+        full_at = case((there > now, there), else_=now) + put.step
+        taken = self._connection.execute(
+            new.on_conflict_do_update(
+                index_elements=["key"],
+                set_={"full_at": full_at, "step": put.step, "most": put.most},
+                where=full_at <= put.most,
+            ).returning(BUCKETS.c.key)
+        ).all()
+        if len(taken) != len(self._taken):
+            raise DirectoryBusyError("a limit was reached meanwhile; nothing was changed")
+        self._taken.clear()
 
     def forget_full(self, now: int) -> None:
         """Forget every bucket that is full again."""

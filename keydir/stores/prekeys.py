@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, ScalarSelect, and_, delete, func, insert, or_, select
 
 from client_sdk.wire.ids import DeviceAddress
-from keydir.records import PoolCounts, Prekey, PrekeyKind
+from keydir.records import PoolCounts, Prekey, PrekeyKind, Supply
 from keydir.stores.schema import ONE_TIME_PREKEYS, SPENT_PREKEYS, STANDING_PREKEYS
 from keydir.stores.upsert import upsert
 
@@ -35,15 +35,27 @@ class SqlPrekeys:
             )
         )
 
-    def standing(self, address: DeviceAddress) -> Mapping[PrekeyKind, Prekey]:
-        """Return the signed and the last-resort prekey, each where there is one."""
+    def supply(self, address: DeviceAddress) -> Supply:
+        """Return what a bundle can be made of."""
         table = STANDING_PREKEYS.c
-        rows = self._connection.execute(
-            select(table.kind, table.key_id, table.signed_at, table.record).where(
-                table.address == address
-            )
+        query = select(
+            *(table.kind, table.key_id, table.signed_at, table.record),
+            _left(address, PrekeyKind.ONE_TIME),
+            _left(address, PrekeyKind.ONE_TIME_KEM),
+        ).where(table.address == address)
+        rows = self._connection.execute(query).all()
+        found = {kind: Prekey(*prekey) for kind, *prekey, _, _ in rows}
+        left = PoolCounts(*rows[0][-2:]) if rows else PoolCounts(0, 0)
+        return Supply(found.get(PrekeyKind.SIGNED), found.get(PrekeyKind.LAST_RESORT), left)
+
+    def held_supply(self, address: DeviceAddress) -> Supply:
+        """Return the same, and keep others who hold it from it until the end."""
+        table = STANDING_PREKEYS.c
+        # A statement of its own: the one after it sees what others did meanwhile.
+        self._connection.execute(
+            select(table.kind).where(table.address == address).with_for_update()
         )
-        return {PrekeyKind(kind): Prekey(*prekey) for kind, *prekey in rows}
+        return self.supply(address)
 
     def add_one_time(
         self, address: DeviceAddress, kind: PrekeyKind, prekeys: Sequence[Prekey], room: int
@@ -74,30 +86,29 @@ class SqlPrekeys:
         ]
         return {row[0] for query in queries for row in self._connection.execute(query)}
 
-    def take_one_time(self, address: DeviceAddress, kind: PrekeyKind) -> Prekey | None:
-        """Remove one one-time prekey for ever and return it."""
+    def take_one_time(
+        self, address: DeviceAddress, kinds: Sequence[PrekeyKind]
+    ) -> Mapping[PrekeyKind, Prekey]:
+        """Remove one one-time prekey of each kind for ever and return those that there were."""
+        if not kinds:
+            return {}
         table = ONE_TIME_PREKEYS.c
-        # A key that another transaction has taken and not yet committed is passed over.
-        oldest = (
-            select(table.key_id)
-            .where(table.address == address, table.kind == kind)
-            .order_by(table.key_id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
-        row = self._connection.execute(
+        oldest = [
+            and_(table.kind == kind, table.key_id == _oldest(address, kind)) for kind in kinds
+        ]
+        rows = self._connection.execute(
             delete(ONE_TIME_PREKEYS)
-            .where(table.address == address, table.kind == kind, table.key_id == oldest)
-            .returning(table.key_id, table.signed_at, table.record)
-        ).first()
-        if row is None:
-            return None
-        # The primary key of this table is the second lock: an id spent before ends here.
-        self._connection.execute(
-            insert(SPENT_PREKEYS).values(address=address, kind=kind, key_id=row.key_id)
-        )
-        return Prekey(*row)
+            .where(table.address == address, or_(*oldest))
+            .returning(table.kind, table.key_id, table.signed_at, table.record)
+        ).all()
+        if rows:
+            # The primary key of this table is the second lock: an id spent before ends here.
+            self._connection.execute(
+                insert(SPENT_PREKEYS).values(
+                    [{"address": address, "kind": row.kind, "key_id": row.key_id} for row in rows]
+                )
+            )
+        return {PrekeyKind(kind): Prekey(*prekey) for kind, *prekey in rows}
 
     def counts(self, address: DeviceAddress) -> PoolCounts:
         """Return how many one-time prekeys of each kind are left."""
@@ -107,3 +118,26 @@ class SqlPrekeys:
         )
         found = {row[0]: row[1] for row in rows}
         return PoolCounts(found.get(PrekeyKind.ONE_TIME, 0), found.get(PrekeyKind.ONE_TIME_KEM, 0))
+
+
+def _left(address: DeviceAddress, kind: PrekeyKind) -> ScalarSelect[int]:
+    table = ONE_TIME_PREKEYS.c
+    return (
+        select(func.count())
+        .select_from(ONE_TIME_PREKEYS)
+        .where(table.address == address, table.kind == kind)
+        .scalar_subquery()
+    )
+
+
+def _oldest(address: DeviceAddress, kind: PrekeyKind) -> ScalarSelect[int]:
+    table = ONE_TIME_PREKEYS.alias("oldest").c
+    # A key that another transaction has taken and not yet committed is passed over.
+    return (
+        select(table.key_id)
+        .where(table.address == address, table.kind == kind)
+        .order_by(table.key_id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )

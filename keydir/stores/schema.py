@@ -154,9 +154,15 @@ BUCKETS: Final = Table(
     METADATA,
     Column("key", String(128), primary_key=True),
     Column("full_at", BigInteger, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("most", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Token buckets that are not full, shared by every replica; in ms since 1970."""
+"""Token buckets that are not full, shared by every replica; in ms since 1970.
+
+``step`` and ``most`` are those of the newest token: one statement that takes several tokens finds
+in them what holds for each row.
+"""
 
 REPLICAS: Final = Table(
     "replicas",

@@ -11,9 +11,9 @@ import pytest
 from client_sdk.wire.encoded_keys import SigningKey
 from client_sdk.wire.healing import StoreCounters
 from client_sdk.wire.ids import DeviceAddress, InvitationId, RequestId, UserName
-from keydir.errors import DirectoryStoreError, NewerDirectoryError
+from keydir.errors import DirectoryBusyError, DirectoryStoreError, NewerDirectoryError
 from keydir.ports import DirectoryStore
-from keydir.records import Account, Answer, Device, InvitationRow, Prekey, PrekeyKind
+from keydir.records import Account, Answer, Device, InvitationRow, Prekey, PrekeyKind, Token
 from keydir.rules import Limit
 from keydir.stores.opening import open_store
 from keydir.stores.server_credentials import open_credentials
@@ -28,9 +28,11 @@ from client_sdk.wire.ids import DeviceAddress
 from keydir.records import PrekeyKind
 from keydir.stores.opening import open_store
 
+kind = PrekeyKind.ONE_TIME
+
 def take():
     with store.transaction() as opened:
-        return opened.prekeys.take_one_time(DeviceAddress("alice-1"), PrekeyKind.ONE_TIME)
+        return opened.prekeys.take_one_time(DeviceAddress("alice-1"), [kind]).get(kind)
 
 store = open_store(sys.argv[1])
 print("ready", flush=True)
@@ -72,7 +74,7 @@ def test_accounts_and_devices_come_back_as_they_went_in(store: DirectoryStore) -
 def test_an_error_inside_leaves_nothing_of_the_transaction(store: DirectoryStore) -> None:
     fill(store, 1)
     with pytest.raises(DirectoryStoreError), transaction(store) as opened:  # noqa: PT012
-        assert opened.prekeys.take_one_time(ADDRESS, ONE_TIME) is not None
+        assert opened.prekeys.take_one_time(ADDRESS, [ONE_TIME]).get(ONE_TIME) is not None
         opened.connection.exec_driver_sql("SELECT * FROM nothing")
     with transaction(store) as opened:
         assert opened.prekeys.counts(ADDRESS).one_time == 1
@@ -82,11 +84,14 @@ def test_one_time_keys_leave_in_order_once_and_never_return(store: DirectoryStor
     fill(store, 3)
     with transaction(store) as opened:
         prekeys = opened.prekeys
-        assert prekeys.take_one_time(ADDRESS, ONE_TIME) == Prekey(1, 5, b"record")
+        assert prekeys.take_one_time(ADDRESS, [ONE_TIME]).get(ONE_TIME) == Prekey(1, 5, b"record")
         prekeys.add_one_time(ADDRESS, ONE_TIME, pool(1, 4), 10)
-        taken = [prekeys.take_one_time(ADDRESS, ONE_TIME) for _ in range(4)]
+        taken = [prekeys.take_one_time(ADDRESS, [ONE_TIME]).get(ONE_TIME) for _ in range(4)]
         assert [one and one.id for one in taken] == [2, 3, 4, None]
-        assert prekeys.take_one_time(ADDRESS, PrekeyKind.ONE_TIME_KEM) is None
+        assert (
+            prekeys.take_one_time(ADDRESS, [PrekeyKind.ONE_TIME_KEM]).get(PrekeyKind.ONE_TIME_KEM)
+            is None
+        )
 
 
 @pytest.mark.parametrize(("room", "kept"), [(0, 0), (2, 2), (3, 3), (4, 3)])
@@ -98,15 +103,25 @@ def test_only_as_many_keys_are_added_as_there_is_room(
         assert opened.prekeys.counts(ADDRESS) == (kept, 0)
 
 
-def test_the_freshest_standing_prekey_stays(store: DirectoryStore) -> None:
+@pytest.mark.parametrize("held", [False, True])
+def test_the_freshest_standing_prekey_stays_and_is_part_of_the_supply(
+    store: DirectoryStore, held: bool
+) -> None:
     with transaction(store) as opened:
         prekeys = opened.prekeys
-        assert prekeys.standing(ADDRESS) == {}
+        assert prekeys.supply(ADDRESS) == (None, None, (0, 0))
         for prekey in (Prekey(2, 20, b"b"), Prekey(1, 10, b"a"), Prekey(3, 20, b"c")):
             prekeys.keep_freshest(ADDRESS, PrekeyKind.SIGNED, prekey)
-        assert prekeys.standing(ADDRESS) == {PrekeyKind.SIGNED: Prekey(2, 20, b"b")}
+        assert prekeys.supply(ADDRESS).signed == Prekey(2, 20, b"b")
         prekeys.keep_freshest(ADDRESS, PrekeyKind.LAST_RESORT, Prekey(9, 1, b"d"))
-        assert prekeys.standing(ADDRESS)[PrekeyKind.LAST_RESORT] == Prekey(9, 1, b"d")
+        prekeys.add_one_time(ADDRESS, PrekeyKind.ONE_TIME_KEM, pool(1, 4), 9)
+        prekeys.add_one_time(ADDRESS, PrekeyKind.ONE_TIME, pool(1, 3), 9)
+        supply = prekeys.supply(ADDRESS) if not held else prekeys.held_supply(ADDRESS)
+        assert supply == (Prekey(2, 20, b"b"), Prekey(9, 1, b"d"), (3, 4))
+        both = [PrekeyKind.ONE_TIME_KEM, ONE_TIME]
+        assert prekeys.take_one_time(ADDRESS, both) == dict.fromkeys(both, Prekey(1, 5, b"record"))
+        assert prekeys.take_one_time(ADDRESS, []) == {}
+        assert prekeys.supply(ADDRESS).left == (2, 3)
 
 
 def test_answers_are_kept_until_they_are_old_or_forgotten(store: DirectoryStore) -> None:
@@ -123,20 +138,48 @@ def test_answers_are_kept_until_they_are_old_or_forgotten(store: DirectoryStore)
         assert answers.find(ADDRESS, request_id, 10) is None
 
 
-def test_buckets_are_kept_with_the_transaction_and_forgotten_when_full(
+def token(key: str, now: int) -> Token:
+    return Token(key, now, step=10, most=now + 30)
+
+
+def test_tokens_are_taken_with_the_commit_and_full_buckets_forgotten(
     store: DirectoryStore,
 ) -> None:
     with transaction(store) as opened:
         assert opened.buckets.find(["a", "b"]) == {"a": 0, "b": 0}
-        opened.buckets.keep({"a": 7, "b": 9})
-        assert opened.buckets.find(["a"]) == {"a": 7}
+        opened.buckets.take([token("a", 100), token("b", 200)])
     with pytest.raises(ZeroDivisionError), transaction(store) as opened:  # noqa: PT012
-        opened.buckets.keep({"a": 70})
+        opened.buckets.take([token("a", 100)])
         raise ZeroDivisionError
     with transaction(store) as opened:
-        assert opened.buckets.find(["b", "a"]) == {"a": 7, "b": 9}
-        opened.buckets.forget_full(7)
-        assert opened.buckets.find(["b", "a"]) == {"a": 0, "b": 9}
+        assert opened.buckets.find(["b", "a"]) == {"a": 110, "b": 210}
+        opened.buckets.take([token("b", 205), token("a", 100)])
+    with transaction(store) as opened:
+        assert opened.buckets.find(["b", "a"]) == {"a": 120, "b": 220}
+        opened.buckets.lower("b", 218)
+        opened.buckets.lower("a", 121)
+        opened.buckets.forget_full(120)
+    with transaction(store) as opened:
+        assert opened.buckets.find(["b", "a"]) == {"a": 0, "b": 218}
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_token_of_a_bucket_that_was_emptied_meanwhile_breaks_the_step_off(
+    store: DirectoryStore, over: int
+) -> None:
+    def step() -> None:
+        with store.transaction() as opened:
+            opened.buckets.take([token("b", 200), Token("a", 100, 30, 130)])
+
+    with transaction(store) as opened:
+        opened.buckets.take([Token("a", 100, over, 130)])
+    if over:
+        with pytest.raises((DirectoryBusyError, DirectoryStoreError)):
+            store.submit(step).result(timeout=60)
+    else:
+        store.submit(step).result(timeout=60)
+    with transaction(store) as opened:
+        assert opened.buckets.find(["a", "b"]) == {"a": 100 + (over or 30), "b": 0 if over else 210}
 
 
 def test_a24_a_limit_holds_when_eight_stores_charge_one_bucket_at_once(
@@ -264,7 +307,7 @@ def test_a25_eight_threads_never_get_one_key_twice(store: DirectoryStore, databa
             with transaction(own) as opened:
                 # Reading first is what requests do; the write lock must be there already.
                 opened.prekeys.counts(ADDRESS)
-                prekey = opened.prekeys.take_one_time(ADDRESS, ONE_TIME)
+                prekey = opened.prekeys.take_one_time(ADDRESS, [ONE_TIME]).get(ONE_TIME)
             if prekey is not None:
                 taken.append(prekey.id)
         own.close()

@@ -49,7 +49,7 @@ def start(
 
 
 def take(opened: Transaction) -> Prekey | None:
-    return opened.prekeys.take_one_time(ADDRESS, ONE_TIME)
+    return opened.prekeys.take_one_time(ADDRESS, [ONE_TIME]).get(ONE_TIME)
 
 
 def test_a_key_that_another_transaction_has_taken_is_passed_over(
@@ -57,7 +57,7 @@ def test_a_key_that_another_transaction_has_taken_is_passed_over(
 ) -> None:
     other = open_store(database)
     with transaction(other) as holding:
-        assert holding.prekeys.take_one_time(ADDRESS, ONE_TIME).id == 1
+        assert holding.prekeys.take_one_time(ADDRESS, [ONE_TIME]).get(ONE_TIME).id == 1
         second = start(store, take).result(SECONDS)
         assert second is not None
         assert second.id == 2
@@ -69,7 +69,7 @@ def test_a_key_whose_transaction_failed_is_handed_out_later(
 ) -> None:
     other = open_store(database)
     with pytest.raises(ZeroDivisionError), transaction(other) as holding:  # noqa: PT012
-        assert holding.prekeys.take_one_time(ADDRESS, ONE_TIME).id == 1
+        assert holding.prekeys.take_one_time(ADDRESS, [ONE_TIME]).get(ONE_TIME).id == 1
         raise ZeroDivisionError
     other.close()
     taken = [start(store, take).result(SECONDS) for _ in range(10)]
@@ -131,15 +131,15 @@ def test_a_held_device_is_waited_for_and_then_seen_as_it_became(
         with store.transaction() as opened:
             opened.settings.get("begins")
             waits.set()
-            device = opened.accounts.held_device(ADDRESS)
+            member = opened.accounts.held_member(ADDRESS)
             account = opened.accounts.held_account(USER)
-            assert device is not None
+            assert member is not None
             assert account is not None
             assert account.role == "patient"
-            return device.last_counter
+            return member.device.last_counter
 
     with transaction(other) as holding:
-        holding.accounts.held_device(ADDRESS)
+        holding.accounts.held_member(ADDRESS)
         holding.accounts.held_account(USER)
         following = store.submit(follow)
         assert waits.wait(SECONDS)

@@ -13,6 +13,8 @@ def upgrade() -> None:
         "buckets",
         sa.Column("key", sa.String(128), primary_key=True),
         sa.Column("full_at", sa.BigInteger, nullable=False),
+        sa.Column("step", sa.BigInteger, nullable=False),
+        sa.Column("most", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_table(
