@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, Executable, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from client_sdk.wire.ids import DeviceAddress, UserName
 from keydir.records import Account, Device, ListedUser, Member
@@ -14,6 +25,14 @@ _MEMBERS: Final = select(
     USERS.c.revoked_at.label("account_revoked_at"),
     *(column for column in DEVICES.c if column.name != "user"),
 ).join_from(DEVICES, USERS, DEVICES.c.user == USERS.c.user)
+_FIND_MEMBER: Final = _MEMBERS.where(DEVICES.c.address == bindparam("wanted"))
+_HOLD_MEMBER: Final = _FIND_MEMBER.with_for_update(key_share=True, of=DEVICES)
+
+_ACCEPT: Final = (
+    update(DEVICES)
+    .where(DEVICES.c.address == bindparam("wanted"))
+    .values(last_counter=bindparam("counter"), invitation_id=None)
+)
 
 
 class SqlAccounts:
@@ -104,17 +123,15 @@ class SqlAccounts:
 
     def member(self, address: DeviceAddress) -> Member | None:
         """Return one device with its account, revoked or not."""
-        return self._member(_MEMBERS.where(DEVICES.c.address == address))
+        return self._member(_FIND_MEMBER, address)
 
     def held_member(self, address: DeviceAddress) -> Member | None:
         """Return one device as ``member``, and keep others from the device until the end."""
-        return self._member(
-            _MEMBERS.where(DEVICES.c.address == address).with_for_update(key_share=True, of=DEVICES)
-        )
+        return self._member(_HOLD_MEMBER, address)
 
     def accept(self, address: DeviceAddress, counter: int) -> None:
         """Record the newest counter of a device, and that its invitation is used up."""
-        self._set(address, last_counter=counter, invitation_id=None)
+        self._connection.execute(_ACCEPT, {"wanted": address, "counter": counter})
 
     def note_upload(self, address: DeviceAddress, now: int) -> None:
         """Record that a device has just published prekeys."""
@@ -190,8 +207,8 @@ class SqlAccounts:
         row = self._connection.execute(query).first()
         return None if row is None else _account(row, row.revoked_at)
 
-    def _member(self, query: Executable) -> Member | None:
-        row = self._connection.execute(query).first()
+    def _member(self, query: Executable, address: DeviceAddress) -> Member | None:
+        row = self._connection.execute(query, {"wanted": address}).first()
         if row is None:
             return None
         return Member(_device(row), _account(row, row.account_revoked_at))

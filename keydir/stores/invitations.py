@@ -1,8 +1,21 @@
 """Invitations, logins, kept answers and settings in SQL."""
 
 from dataclasses import replace
+from functools import cache
+from typing import Final
 
-from sqlalchemy import BigInteger, Connection, Text, cast, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
 from client_sdk.wire.ids import (
     ENROLL_LOGIN_PREFIX,
@@ -15,6 +28,19 @@ from keydir.records import Answer, InvitationRow, Purpose
 from keydir.stores.credentials import REVISION
 from keydir.stores.schema import ANSWERS, CREDENTIALS, INVITATIONS, SETTINGS
 from keydir.stores.upsert import upsert
+
+_FIND_ANSWER: Final = select(ANSWERS.c.request_hash, ANSWERS.c.reply).where(
+    ANSWERS.c.address == bindparam("owner"),
+    ANSWERS.c.request_id == bindparam("id"),
+    ANSWERS.c.answered_at >= bindparam("since"),
+)
+
+
+@cache
+def _keep_answer(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    new = upsert(dialect, ANSWERS)
+    fresh = {name: new.excluded[name] for name in ("request_hash", "reply", "answered_at")}
+    return new.on_conflict_do_update(index_elements=["address", "request_id"], set_=fresh)
 
 
 class SqlSettings:
@@ -33,7 +59,7 @@ class SqlSettings:
 
     def put(self, name: str, value: str) -> None:
         """Add or replace a text."""
-        new = upsert(self._connection, SETTINGS).values(name=name, value=value)
+        new = upsert(self._connection.dialect.name, SETTINGS).values(name=name, value=value)
         self._connection.execute(
             new.on_conflict_do_update(index_elements=["name"], set_={"value": value})
         )
@@ -49,7 +75,7 @@ class SqlLogins:
     def put(self, login: str, secret_hash: bytes, expires_at: int | None) -> None:
         """Add or replace a login; None never expires."""
         values = {"sha256": secret_hash, "expires_at": expires_at}
-        new = upsert(self._connection, CREDENTIALS).values(login=login, **values)
+        new = upsert(self._connection.dialect.name, CREDENTIALS).values(login=login, **values)
         self._connection.execute(new.on_conflict_do_update(index_elements=["login"], set_=values))
         self._count_change()
 
@@ -67,7 +93,7 @@ class SqlLogins:
 
     def _count_change(self) -> None:
         # Counted by the database: two replicas that read it first would both write the same.
-        new = upsert(self._connection, SETTINGS).values(name=REVISION, value="1")
+        new = upsert(self._connection.dialect.name, SETTINGS).values(name=REVISION, value="1")
         following = cast(cast(SETTINGS.c.value, BigInteger) + 1, Text)
         self._connection.execute(
             new.on_conflict_do_update(index_elements=["name"], set_={"value": following})
@@ -144,26 +170,21 @@ class SqlAnswers:
     def find(self, address: DeviceAddress, request_id: RequestId, since: int) -> Answer | None:
         """Return the reply that was given under a request id of a device, not before ``since``."""
         row = self._connection.execute(
-            select(ANSWERS.c.request_hash, ANSWERS.c.reply).where(
-                ANSWERS.c.address == address,
-                ANSWERS.c.request_id == request_id,
-                ANSWERS.c.answered_at >= since,
-            )
+            _FIND_ANSWER, {"owner": address, "id": request_id, "since": since}
         ).first()
         return None if row is None else Answer(*row)
 
     def keep(self, address: DeviceAddress, request_id: RequestId, answer: Answer, now: int) -> None:
         """Keep a reply given at ``now``, in place of an old one."""
-        values = {
-            "request_hash": answer.request_hash,
-            "reply": answer.reply,
-            "answered_at": now,
-        }
-        new = upsert(self._connection, ANSWERS).values(
-            address=address, request_id=request_id, **values
-        )
         self._connection.execute(
-            new.on_conflict_do_update(index_elements=["address", "request_id"], set_=values)
+            _keep_answer(self._connection.dialect.name),
+            {
+                "address": address,
+                "request_id": request_id,
+                "request_hash": answer.request_hash,
+                "reply": answer.reply,
+                "answered_at": now,
+            },
         )
 
     def forget_before(self, time: int) -> None:

@@ -21,7 +21,7 @@ class SqlReplicas:
 
     def beat(self, name: str, number: int) -> None:
         """Record that a replica answers requests."""
-        new = upsert(self._connection, REPLICAS).values(name=name, beat=number)
+        new = upsert(self._connection.dialect.name, REPLICAS).values(name=name, beat=number)
         self._connection.execute(
             new.on_conflict_do_update(index_elements=["name"], set_={"beat": number})
         )
