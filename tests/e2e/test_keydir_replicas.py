@@ -27,7 +27,7 @@ RESTART_PATIENCE = ALL_REPEATS_SECONDS
 """No repetition comes before the end: every single request has to be answered."""
 
 
-@pytest.fixture(params=["embedded", "mosquitto", "mosquitto-shared"])
+@pytest.fixture
 async def replicas(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -42,6 +42,9 @@ async def replicas(
         yield running
 
 
+on_each_broker = pytest.mark.parametrize("replicas", ["embedded", "mosquitto"], indirect=True)
+
+
 async def askers(
     stack: AsyncExitStack, replicas: Replicas, parties: list[DeviceParty], *repeat: float
 ) -> list[Asker]:
@@ -51,6 +54,7 @@ async def askers(
     ]
 
 
+@on_each_broker
 async def test_a25_kill_9_of_replicas_hands_no_key_out_twice_and_fails_no_request(
     replicas: Replicas,
 ) -> None:
@@ -94,6 +98,7 @@ async def test_a25_kill_9_of_replicas_hands_no_key_out_twice_and_fails_no_reques
         assert len(given) == len(set(given)) == PATIENTS * KEYS_OF_ONE
 
 
+@pytest.mark.parametrize("replicas", ["embedded", "mosquitto", "mosquitto-shared"], indirect=True)
 async def test_replicas_are_restarted_one_by_one_without_a_failed_request(
     replicas: Replicas,
 ) -> None:
@@ -120,6 +125,7 @@ async def test_replicas_are_restarted_one_by_one_without_a_failed_request(
     assert answered == sum(asker.published for asker in connected) > 3 * len(doctors)
 
 
+@on_each_broker
 async def test_replicas_that_hang_hold_nobody_up(replicas: Replicas) -> None:
     patient = replicas.enrolled("pat", "patient", 60)
     doctors = [replicas.enrolled(f"d{number}", "doctor") for number in range(12)]
