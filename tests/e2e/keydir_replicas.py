@@ -38,7 +38,7 @@ async def running_mosquitto(program: str, folder: Path) -> AsyncIterator[Mosquit
     file = folder / "mosquitto.conf"
     file.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-        "use_username_as_clientid true\nmax_queued_messages 100000\n"
+        "use_username_as_clientid true\nmax_queued_messages 100000\nset_tcp_nodelay true\n"
     )
     process = await asyncio.create_subprocess_exec(
         program, "-c", str(file), stderr=asyncio.subprocess.DEVNULL

@@ -114,3 +114,17 @@ def test_a_command_without_a_place_says_what_to_give(command: list[str]) -> None
     assert (done.exit_code, done.stdout) == (2, "")
     assert "--data" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_directory_on_sqlite_loads_no_driver_of_a_server(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['asyncpg'] = sys.modules['greenlet'] = None\n"
+        "from pathlib import Path\n"
+        "from keydir.config import settings_of\n"
+        "from keydir.prepare import prepare_directory\n"
+        "import broker.program, keydir.service\n"
+        "print(prepare_directory(settings_of(data_dir=Path(sys.argv[1]))).policy.roles)\n"
+    )
+    program = [sys.executable, "-c", code, str(tmp_path / "data")]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("('doctor', 'patient')\n", "")
