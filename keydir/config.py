@@ -76,7 +76,7 @@ class DirectorySettings(BaseSettings):
 
     data_dir: Path
     broker_urls: Annotated[tuple[str, ...], Field(max_length=MAX_BROKER_URLS)] = ()
-    database_url: Annotated[str | None, AfterValidator(_checked_url)] = None
+    database_url: Annotated[str | None, AfterValidator(_checked_url), Field(repr=False)] = None
     policy: str | None = None
     replica: Annotated[str | None, AfterValidator(_checked_replica)] = None
     shared_subscriptions: bool = False
