@@ -1,9 +1,13 @@
 """The databases that a directory's store can be on."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from keydir.ports import DirectoryStore
+from keydir.stores.opening import open_store
+from tests.contract.keydir_stores import add_account, transaction
 from tests.postgres import Postgres
 
 BOTH = ("sqlite", "postgresql")
@@ -27,3 +31,13 @@ def _database(request: pytest.FixtureRequest, folder: Path, make: str) -> str:
     server: Postgres = request.getfixturevalue("postgres")
     address: str = getattr(server, make)()
     return address
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[DirectoryStore]:
+    """The directory's store on either database, with one account."""
+    opened = open_store(database)
+    with transaction(opened) as began:
+        add_account(began)
+    yield opened
+    opened.close()

@@ -9,7 +9,7 @@ from typing import Any, cast
 from client_sdk.wire.encoded_keys import SigningKey
 from client_sdk.wire.ids import DeviceAddress, InvitationId, UserName
 from keydir.ports import DirectoryStore
-from keydir.records import Account, Device, Prekey
+from keydir.records import Account, Device, Prekey, PrekeyKind
 from keydir.stores.transaction import SqlTransaction
 
 USER = UserName("alice")
@@ -57,6 +57,11 @@ def transaction(store: DirectoryStore) -> Iterator[SqlTransaction]:
         raise
     steps.put(None)
     working.result(ANSWER_SECONDS)
+
+
+def fill(store: DirectoryStore, count: int, room: int = 10_000) -> None:
+    with transaction(store) as opened:
+        opened.prekeys.add_one_time(ADDRESS, PrekeyKind.ONE_TIME, pool(1, count), room)
 
 
 class Inside:
