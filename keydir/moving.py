@@ -63,7 +63,7 @@ def _check(source: Connection, keys: DirectoryKeys) -> None:
 def _fill(source: Connection, target: str) -> dict[str, int]:
     from keydir.stores.server import PostgresServer
 
-    server = PostgresServer(target)
+    server = PostgresServer(target, statement_seconds=None)
 
     def work() -> dict[str, int]:
         with server.begin() as connection:

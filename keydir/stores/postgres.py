@@ -31,12 +31,8 @@ class PostgresDirectoryStore:
             NewerDirectoryError: A newer program wrote it; nothing was changed.
             DirectoryStoreError: It cannot be reached, or is another program's database.
         """
+        _bring_up_to_date(url)
         self._server = PostgresServer(url)
-        try:
-            self.submit(self._migrate).result()
-        except BaseException:
-            self.close()
-            raise
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
@@ -52,6 +48,15 @@ class PostgresDirectoryStore:
         """End what is under way, and every connection."""
         self._server.close()
 
-    def _migrate(self) -> None:
-        with self._server.begin() as connection:
+
+def _bring_up_to_date(url: str) -> None:
+    server = PostgresServer(url, statement_seconds=None)
+
+    def work() -> None:
+        with server.begin() as connection:
             migrate(connection)
+
+    try:
+        server.submit(work).result()
+    finally:
+        server.close()

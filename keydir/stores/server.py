@@ -29,6 +29,8 @@ MAX_ATTEMPTS: Final = 5
 
 CONNECT_SECONDS: Final = 5.0
 STATEMENT_SECONDS: Final = 30.0
+"""A statement of a request takes milliseconds; what takes so long does not come back."""
+
 IDLE_MS: Final = 5000
 """A transaction whose process hangs is ended by the server after this; its locks are free then."""
 
@@ -53,15 +55,16 @@ class PostgresServer:
     once. A commit is on the server's disk when it returns.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, statement_seconds: float | None = STATEMENT_SECONDS) -> None:
         """Prepare; a connection is opened when it is needed.
 
         Args:
             url: ``postgresql://user@host:port/database``, with libpq's options after ``?``.
+            statement_seconds: How long one statement may take; None for work on whole tables.
         """
         self._shown = shown_url(url)
         self._loop = asyncio.new_event_loop()
-        self._engine = _engine(url)
+        self._engine = _engine(url, statement_seconds)
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="keydir-store", daemon=True
         )
@@ -131,12 +134,12 @@ class PostgresServer:
             ) from error
 
 
-def _engine(url: str) -> AsyncEngine:
+def _engine(url: str, statement_seconds: float | None) -> AsyncEngine:
     async def connect() -> object:
         connection: object = await asyncpg.connect(
             url,
             timeout=CONNECT_SECONDS,
-            command_timeout=STATEMENT_SECONDS,
+            command_timeout=statement_seconds,
             server_settings={
                 "application_name": "ratchetmq keydir",
                 "idle_in_transaction_session_timeout": str(IDLE_MS),

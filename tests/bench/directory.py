@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import text
 
 from client_sdk.transport.mqtt import Login, MqttTransport
@@ -24,7 +25,9 @@ from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import SIGNED_REPLY, Action, FetchBundle, Status
 from client_sdk.wire.ids import DeviceAddress
-from keydir.ports import DirectoryStore
+from keydir.stores.database import sqlite_file
+from keydir.stores.server import PostgresServer
+from keydir.stores.sql import writing_alone
 from tests.bench.rows import quantile
 from tests.conftest import _require_program as require_program
 from tests.e2e.keydir_replicas import running_mosquitto
@@ -59,24 +62,34 @@ FILL: Final = (
 )
 
 
-def fill(store: DirectoryStore, count: int) -> None:
+def fill(database: str, count: int) -> None:
     """Add users like the user ``pattern``; who is no target has short records and few keys."""
-    every = max(1, count // TARGETS)
+    path = sqlite_file(database)
+    store = PostgresServer(database, statement_seconds=None) if path is None else None
+    if store is None:
+        assert path is not None
+        with writing_alone(path) as connection:
+            _fill(connection, count, "x'00'")
+            connection.commit()
+        return
 
     def work() -> None:
-        with store.transaction() as opened:
-            connection = opened.connection  # type: ignore[attr-defined]
-            short = "x'00'" if connection.dialect.name == "sqlite" else "'\\x00'::bytea"
-            record = f"CASE WHEN n % :every = 0 THEN p.record ELSE {short} END"
-            for statement in FILL:
-                filled = text(statement.format(series=SERIES, record=record))
-                names = filled.compile().params
-                values = {"count": count, "every": every}
-                connection.execute(filled, {name: values[name] for name in names})
-        with store.transaction() as opened:
-            opened.connection.exec_driver_sql("ANALYZE")  # type: ignore[attr-defined]
+        with store.begin() as connection:
+            _fill(connection, count, "'\\x00'::bytea")
 
     store.submit(work).result()
+    store.close()
+
+
+def _fill(connection: SqlConnection, count: int, short: str) -> None:
+    every = max(1, count // TARGETS)
+    record = f"CASE WHEN n % :every = 0 THEN p.record ELSE {short} END"
+    for statement in FILL:
+        filled = text(statement.format(series=SERIES, record=record))
+        values = {"count": count, "every": every}
+        names = filled.compile().params
+        connection.execute(filled, {name: values[name] for name in names})
+    connection.exec_driver_sql("ANALYZE")
 
 
 class Gateway:
@@ -207,7 +220,7 @@ async def measure_kind(kind: str, users: int, most: int, count: int) -> None:
                 for group in range(most)
             ]
             began = time.perf_counter()
-            fill(party.store, users)
+            fill(database, users)
             print(json.dumps({"filled_seconds": round(time.perf_counter() - began, 1)}), flush=True)
             assert pattern.address
             async with running_mosquitto(require_program("mosquitto"), folder) as broker:
