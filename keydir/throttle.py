@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from keydir.records import Token
-from keydir.rules import Limit, take
+from keydir.rules import HOUR_MS, Limit, take
 from keydir.table_ports import Buckets
 
 MAX_BUCKETS: Final = 100_000
 """Buckets that are not full at one time, about 10 MB; beyond it requests are refused."""
+
+LARGEST_SKEW_MS: Final = HOUR_MS
+"""Clocks of replicas differ by less; were a bucket lowered for less, two replicas that differ
+could be asked in turn for more than a limit allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,10 @@ def allow(buckets: Buckets, now: int, *charges: Charge) -> bool:
     found = buckets.find([charge.key for charge in charges])
     tokens: list[Token] = []
     for key, limit in ((charge.key, charge.limit) for charge in charges):
-        # After a clock was set back no bucket is emptier than empty, and it fills from now on.
         emptiest = now + limit.burst * limit.refill_ms
-        if found[key] > emptiest:
+        if found[key] > emptiest + LARGEST_SKEW_MS:  # a clock was set back: it fills from now on
             buckets.lower(key, emptiest)
-        _, allowed = take(limit, min(found[key], emptiest), now)
+        _, allowed = take(limit, found[key], now)
         if not allowed:
             return False
         tokens.append(Token(key, now, limit.refill_ms, emptiest))

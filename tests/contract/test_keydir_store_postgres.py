@@ -81,6 +81,7 @@ def test_two_steps_that_wait_for_each_other_are_both_done(store: PostgresDirecto
         opened.settings.put("a", "0")
         opened.settings.put("b", "0")
     begun: list[str] = []
+    held: set[str] = set()
     both = asyncio.Event()
 
     def step(first: str, second: str) -> "Future[None]":
@@ -88,7 +89,8 @@ def test_two_steps_that_wait_for_each_other_are_both_done(store: PostgresDirecto
             with store.transaction() as opened:
                 begun.append(first)
                 count_up(opened, first)
-                if len(begun) == 2:
+                held.add(first)
+                if len(held) == 2:
                     both.set()
                 await_only(both.wait())
                 count_up(opened, second)
