@@ -22,7 +22,8 @@ WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-peers attacks chaos fuzz mutants fmt lock
+.PHONY: help demo test check bench bench-peers bench-broker attacks chaos fuzz fuzz-broker \
+	kill-broker mutants fmt lock
 
 help:
 	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
@@ -31,6 +32,8 @@ help:
 	@echo "make bench  a table of measurements, and bench.json"
 	@echo "make chaos  kill -9 of server, senders and listeners, with a ledger; TEXTS and KILLS bound it"
 	@echo "make bench-peers  the ratchet beside three others, installed into a scratch folder"
+	@echo "make fuzz-broker  malformed packets against the broker; make kill-broker  kill -9, amqtt beside it"
+	@echo "make bench-broker  the broker beside amqtt, Mosquitto and NATS, in turns; ten minutes"
 	@echo "make attacks, make fuzz, make mutants   longer proofs than the suite has time for"
 	@echo "make fmt    format the code"
 	@echo "make lock   pin the dependencies of pyproject.toml again"
@@ -69,6 +72,10 @@ bench: $(INSTALLED)
 bench-peers: $(INSTALLED)
 	@$(BIN)/python -m tests.bench.peers $(PEERS_FLAGS)
 
+# BROKER_FLAGS="--broker ours --row mail.w20", or --help; nats-server goes into a scratch folder.
+bench-broker: $(INSTALLED)
+	@$(BIN)/python -m tests.bench.brokers $(BROKER_FLAGS)
+
 # Bounded by its texts, its kills and 20 minutes; the seed is printed, and SEED=n plays it again.
 TEXTS ?= 3000
 KILLS ?= 300
@@ -87,6 +94,14 @@ attacks: $(INSTALLED)
 # FUZZ="--target mqtt --count 100000", or --help; findings are kept in .fuzz/.
 fuzz: $(VENV)/.fuzz
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
+
+# 100,000 bent packets of the seed that is printed; FUZZ_BROKER="--seed n" sends the same ones again.
+fuzz-broker: $(INSTALLED)
+	@$(BIN)/python -m tests.brokers.packet_fuzz $(FUZZ_BROKER)
+
+# What is lost of what was acknowledged, in 20 kills of ours and of amqtt as shipped.
+kill-broker: $(INSTALLED)
+	@$(BIN)/python -m tests.brokers.kill $(KILL_BROKER)
 
 # MUTANTS="--fresh" forgets the run before; survivors have to stand in tests/mutants/known.toml.
 mutants: $(VENV)/.mutants

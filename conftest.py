@@ -23,9 +23,10 @@ import typer.main
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 from sybil.sybil import SybilCollection
+from typer.core import TyperGroup
 
 ROOT = Path(__file__).parent
-_TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
+_TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"<[a-z -]+>|…")
 
 
@@ -43,7 +44,8 @@ def _check_shell(example: Example) -> None:
         for command in _commands(_PLACEHOLDER.sub("x", line).removeprefix("$ ")):
             if command[0] == "make":
                 known = set(_TARGET.findall((ROOT / "Makefile").read_text()))
-                assert set(command[1:]) <= known, f"no such make target: {line}"
+                targets = {word for word in command[1:] if "=" not in word}
+                assert targets <= known, f"no such make target: {line}"
             elif Path(command[0]).name == "ratchetmq":
                 _check_arguments(command[1:])
 
@@ -72,7 +74,11 @@ def _check_arguments(arguments: list[str]) -> None:
     context = group.make_context("ratchetmq", list(arguments), resilient_parsing=True)
     name, command, rest = group.resolve_command(context, arguments)  # type: ignore[attr-defined]
     assert command is not None, f"no such command: {name}"
-    command.make_context(name, rest, parent=context)
+    inner = command.make_context(name, list(rest), parent=context)
+    for number, word in enumerate(rest):  # `ratchetmq broker check FILE`: a group in the group
+        if isinstance(command, TyperGroup) and word in command.commands:
+            command.commands[word].make_context(word, rest[number + 1 :], parent=inner)
+            return
 
 
 def _enter_directory(namespace: dict[str, Any]) -> None:
@@ -127,7 +133,8 @@ pytest_collect_file = SybilCollection(
         Sybil(parsers=PARSERS, patterns=[pattern], setup=setup, teardown=_leave_directory)
         for pattern, setup in (
             ("README.md", _enter_with_server),
-            ("docs/**/*.md", _enter_directory),
+            ("docs/*.md", _enter_directory),
+            ("docs/*/*.md", _enter_directory),
         )
     ]
 ).pytest()

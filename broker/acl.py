@@ -4,6 +4,7 @@ Every decision takes the login that authentication established and nothing else 
 Pure: no clock, no randomness, no I/O.
 """
 
+import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -11,11 +12,13 @@ from client_sdk.wire import topics
 from client_sdk.wire.errors import InvalidNameError, MalformedError
 from client_sdk.wire.ids import (
     ENROLL_LOGIN_PREFIX,
+    RANDOM_ID_BYTES,
     DeviceAddress,
     InvitationId,
     is_directory_login,
     is_random_id,
     parse_address,
+    random_id,
 )
 from client_sdk.wire.limits import MAX_DIRECTORY_BYTES, MAX_ENVELOPE_BYTES
 
@@ -25,8 +28,13 @@ MAX_LEVELS: Final = 8
 MAX_LOGIN_CHARACTERS: Final = 64
 """Longer names are no logins, and are not remembered by the cache of decisions."""
 
+_TOPIC: Final = re.compile(
+    f"{topics.SEGMENT_PATTERN}(?:/{topics.SEGMENT_PATTERN}){{0,{MAX_LEVELS - 1}}}"
+)
+_CACHED_MAILBOXES: Final = 65_536
 _TREES: Final = [topics.ROOT, "u"]
 _TREE_LEVELS: Final = 4
+_SOME_ID: Final = random_id(bytes(RANDOM_ID_BYTES))
 _CACHED_LOGINS: Final = 4096
 
 
@@ -66,7 +74,7 @@ def is_login(login: str) -> bool:
 
 def may_publish(login: str, publication: Publication) -> bool:
     """Tell whether ``login`` may publish exactly this: topic, size, QoS and retain flag."""
-    if publication.qos > 1 or _levels(publication.topic) is None:
+    if publication.qos > 1 or _TOPIC.fullmatch(publication.topic) is None:
         return False
     match _role(login):
         case _Device(address):
@@ -97,14 +105,13 @@ def may_subscribe(login: str, topic_filter: str) -> bool:
 
 def may_receive(login: str, topic: str) -> bool:
     """Tell whether a message under ``topic`` may be handed to ``login``."""
-    levels = _levels(topic)
-    if levels is None:
+    if _TOPIC.fullmatch(topic) is None:
         return False
     match _role(login):
         case _Device(address):
-            return _inside_tree(levels, address)
+            return topic.startswith(f"{topics.DEVICE_TREES}{address}/")
         case _Directory():
-            return _is_directory_mail(topic) or _in_some_tree(levels)
+            return _is_directory_mail(topic) or _in_some_tree(topic.split("/"))
         case _Enrolling(invitation):
             return topic == topics.enrolled(invitation)
         case _:
@@ -128,13 +135,6 @@ def _known_role(login: str) -> _Role | None:
         return None
 
 
-def _levels(topic: str) -> list[str] | None:
-    levels = topic.split("/", MAX_LEVELS)
-    if len(levels) > MAX_LEVELS or not all(topics.is_segment(level) for level in levels):
-        return None
-    return levels
-
-
 def _filter_levels(topic_filter: str) -> list[str] | None:
     levels = topic_filter.split("/", MAX_LEVELS)
     if len(levels) > MAX_LEVELS:
@@ -155,13 +155,23 @@ def _in_some_tree(levels: list[str]) -> bool:
 
 def _device_may_publish(device: DeviceAddress, publication: Publication) -> bool:
     topic = publication.topic
-    if _inside_tree(topic.split("/"), device):
+    if topic.startswith(f"{topics.DEVICE_TREES}{device}/"):
         return publication.clears
-    try:
-        place = topics.parse_inbox(topic)
-    except MalformedError:
+    mailbox, _, envelope_id = topic.rpartition("/")
+    sender = _sender_into(mailbox)
+    if sender is None:
         return _is_own_request(device, topic) and _is_request(publication)
-    return place.sender == device and (publication.clears or _is_envelope(publication))
+    allowed = publication.clears or _is_envelope(publication)
+    return allowed and sender == device and is_random_id(envelope_id)
+
+
+@lru_cache(_CACHED_MAILBOXES)
+def _sender_into(mailbox: str) -> DeviceAddress | None:
+    """Return who writes into a mailbox, the topic of an envelope without its last level."""
+    try:
+        return topics.parse_inbox(f"{mailbox}/{_SOME_ID}").sender
+    except MalformedError:
+        return None
 
 
 def _is_envelope(publication: Publication) -> bool:

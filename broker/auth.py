@@ -39,12 +39,6 @@ def verify(credentials: Credentials, login: str, password: str) -> Identity | No
     return Identity(login, known) if equal and known is not None else None
 
 
-def identity_of(session: Session) -> Identity:
-    """Return who authenticated ``session``; KeyError where nobody did."""
-    identity: Identity = session.attributes[IDENTITY]
-    return identity
-
-
 class CredentialsPlugin(BaseAuthPlugin):
     """Admits one clean session of a known login whose client id is that login."""
 

@@ -1,157 +1,159 @@
-"""One client's packets, handled in order, and its waiting mail, sent beside them."""
+"""What each packet of a client that logged in asks for."""
 
-import asyncio
-import itertools
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from amqtt.mqtt.disconnect import DisconnectPacket
-from amqtt.mqtt.packet import MQTTPacket
-from amqtt.mqtt.pingreq import PingReqPacket
-from amqtt.mqtt.pingresp import PingRespPacket
-from amqtt.mqtt.puback import PubackPacket
-from amqtt.mqtt.publish import PublishPacket
-from amqtt.mqtt.suback import SubackPacket
-from amqtt.mqtt.subscribe import SubscribePacket
-from amqtt.mqtt.unsuback import UnsubackPacket
-from amqtt.mqtt.unsubscribe import UnsubscribePacket
-
-from broker import acl
+from broker.access import Access
 from broker.acl import Publication
-from broker.connection import MAX_FILTERS, Connection
-from broker.frames import parse, read_frame
-from broker.retained import WaitingMail
+from broker.connection import Connection
+from broker.frames import Frame
+from broker.limits import BrokerLimits
+from broker.packets import (
+    DISCONNECT,
+    PING_ANSWER,
+    PINGREQ,
+    PUBACK,
+    PUBCOMP,
+    PUBLISH,
+    PUBREC,
+    PUBREL,
+    REFUSED_SUBSCRIPTION,
+    SUBSCRIBE,
+    UNSUBACK,
+    UNSUBSCRIBE,
+    Subscribe,
+    Unsubscribe,
+    encode_ack,
+    encode_suback,
+    parse_ack,
+    parse_publish,
+    parse_subscribe,
+    parse_unsubscribe,
+)
+from broker.statistics import Statistics
+from broker.subscriber import Subscriber
 from broker.subscriptions import Subscriptions
-from client_sdk.wire.errors import MalformedError, ProtocolError
+from client_sdk.wire.errors import MalformedError
 
-REFUSED: Final = 0x80
-_PAGE: Final = 64
-"""Packets or messages of one client after which the others get their turn."""
+_AT_LEAST_ONCE: Final = 1
+_EXACTLY_ONCE: Final = 2
 
 
 class Router(Protocol):
     """What a conversation needs from the engine."""
 
-    mail: WaitingMail
-    routes: Subscriptions[Connection]
+    access: Access
+    limits: BrokerLimits
+    statistics: Statistics
+    routes: Subscriptions[Subscriber]
 
-    def publish(self, origin: Connection, publication: Publication) -> bool:
-        """Retain and deliver what ``origin`` published, if it may."""
+    def publish(self, origin: str, publication: Publication) -> int | None:
+        """Retain and deliver what ``origin`` published, if it may.
+
+        Returns:
+            The batch of waiting mail after which it may be acknowledged; None where it was not
+            taken and is not acknowledged.
+        """
+        ...
+
+    @property
+    def newest_batch(self) -> int:
+        """The batch that all that was published before is in, or in one before it."""
+        ...
+
+    def published(self, connection: Connection) -> None:
+        """Stop reading from who publishes faster than the disk writes."""
         ...
 
 
 class Conversation:
-    """The life of a connection between its login and its end.
+    """Handles the packets of one connection in the order in which they come."""
 
-    Packets are handled as they are read: a PUBACK is written after its message was retained and
-    delivered, and nothing acknowledged is left undone when the client goes.
-    """
-
-    def __init__(
-        self, router: Router, connection: Connection, reader: asyncio.StreamReader
-    ) -> None:
-        """Prepare to read what the client sends after its CONNECT."""
+    def __init__(self, router: Router, connection: Connection) -> None:
+        """Prepare; nothing is sent."""
         self._router = router
         self._connection = connection
-        self._reader = reader
+        self._subscriber = connection.subscriber
 
-    async def run(self) -> None:
-        """Serve until the client goes, breaks a rule or is closed; never raises for its sake."""
-        async with asyncio.TaskGroup() as group:
-            replaying = group.create_task(self._replay_subscriptions())
-            try:
-                await self._read_packets()
-            except ProtocolError as error:
-                self._connection.close(error.code)
-            except OSError:
-                self._connection.close("the socket broke")
-            finally:
-                replaying.cancel()
+    def take(self, frame: Frame) -> None:
+        """Do what one packet asks for.
 
-    async def _read_packets(self) -> None:
-        for number in itertools.count(1):
-            if number % _PAGE == 0:
-                await asyncio.sleep(0)
-            frame = await read_frame(self._reader)
-            if frame is None or self._connection.closed:
-                return
-            self._connection.seen()
-            packet = await parse(frame)
-            if isinstance(packet, DisconnectPacket):
-                self._connection.will = None
-                return
-            self._handle(packet)
-            await self._connection.drain()
+        Raises:
+            ProtocolError: It breaks a rule; nothing was done.
+        """
+        kind = frame.kind
+        if kind == PUBLISH:
+            self._publish(frame)
+        elif kind in (PUBACK, PUBCOMP):
+            self._subscriber.outbound.acknowledged(parse_ack(frame.body))
+            self._connection.progress()
+        elif kind == PUBREC:
+            self._connection.send(self._subscriber.outbound.received(parse_ack(frame.body)))
+        elif kind == PUBREL:
+            packet_id = parse_ack(frame.body)
+            self._subscriber.received.discard(packet_id)
+            self._connection.send(encode_ack(PUBCOMP, packet_id))
+        else:
+            self._take_rare(frame)
 
-    def _handle(self, packet: MQTTPacket[Any, Any, Any]) -> None:
-        match packet:
-            case PublishPacket():
-                self._handle_publish(packet)
-            case PubackPacket():
-                self._connection.acknowledged(packet.packet_id)
-            case SubscribePacket():
-                self._handle_subscribe(packet)
-            case UnsubscribePacket():
-                self._handle_unsubscribe(packet)
-            case PingReqPacket():
-                self._connection.send(PingRespPacket.build())
-            case _:
-                raise MalformedError("a packet out of place")
+    def progress(self) -> None:
+        """Send more: the socket takes bytes again."""
+        self._connection.progress()
 
-    def _handle_publish(self, packet: PublishPacket) -> None:
-        qos = packet.qos or 0
-        if qos > 1:
-            raise MalformedError("QoS 2 is not offered")
-        publication = Publication(
-            packet.topic_name or "", packet.data or b"", qos, packet.retain_flag
-        )
-        self._router.publish(self._connection, publication)
-        if qos and packet.packet_id:
-            self._connection.send(PubackPacket.build(packet.packet_id))
+    def _take_rare(self, frame: Frame) -> None:
+        if frame.kind == SUBSCRIBE:
+            self._subscribe(parse_subscribe(frame.body))
+        elif frame.kind == UNSUBSCRIBE:
+            self._unsubscribe(parse_unsubscribe(frame.body))
+        elif frame.kind == PINGREQ and not frame.body:
+            self._connection.send(PING_ANSWER)
+        elif frame.kind == DISCONNECT and not frame.body:
+            self._connection.will = None
+            self._connection.link.finish("disconnected")
+        else:
+            raise MalformedError("a packet out of place")
 
-    def _handle_subscribe(self, packet: SubscribePacket) -> None:
-        if packet.payload is None or packet.variable_header is None or not packet.payload.topics:
-            raise MalformedError("a subscription to nothing")
-        granted = [self._subscribe(*wanted) for wanted in packet.payload.topics]
-        self._connection.send(SubackPacket.build(packet.variable_header.packet_id, granted))
-        for (topic_filter, _), qos in zip(packet.payload.topics, granted, strict=True):
-            if qos != REFUSED:
+    def _publish(self, frame: Frame) -> None:
+        packet = parse_publish(frame.flags, frame.body)
+        statistics, connection = self._router.statistics, self._connection
+        statistics.bytes_in += len(frame.body)
+        received = self._subscriber.received
+        # A message at QoS 2 that came before is answered again, and not before it is on disk.
+        batch: int | None = self._router.newest_batch
+        if packet.qos < _EXACTLY_ONCE or packet.packet_id not in received:
+            if packet.qos == _EXACTLY_ONCE and len(received) >= self._router.limits.max_inflight:
+                raise MalformedError("more messages at QoS 2 than may be in flight")
+            publication = Publication(packet.topic, packet.payload, packet.qos, packet.retain)
+            batch = self._router.publish(connection.login, publication)
+        if packet.qos and batch is not None:
+            if packet.qos == _EXACTLY_ONCE:
+                received.add(packet.packet_id)
+            kind = PUBACK if packet.qos == _AT_LEAST_ONCE else PUBREC
+            connection.acknowledge(kind, packet.packet_id, batch)
+        self._router.published(connection)
+
+    def _subscribe(self, packet: Subscribe) -> None:
+        granted = [self._subscribe_to(*wanted) for wanted in packet.wanted]
+        self._connection.send(encode_suback(packet.packet_id, granted))
+        for (topic_filter, _), qos in zip(packet.wanted, granted, strict=True):
+            if qos != REFUSED_SUBSCRIPTION:
                 self._connection.request_replay(topic_filter, qos)
 
-    def _subscribe(self, topic_filter: str, wanted_qos: int) -> int:
-        filters = self._connection.filters
-        if not acl.may_subscribe(self._connection.login, topic_filter):
-            return REFUSED
-        if topic_filter not in filters and len(filters) >= MAX_FILTERS:
-            return REFUSED
-        qos = min(wanted_qos, 1)
+    def _subscribe_to(self, topic_filter: str, qos: int) -> int:
+        filters, router = self._subscriber.filters, self._router
+        full = topic_filter not in filters and len(filters) >= router.limits.max_filters
+        if (
+            full
+            or not router.limits.allow_topic(topic_filter)
+            or not router.access.may_subscribe(self._connection.login, topic_filter)
+        ):
+            router.statistics.refuse("subscription")
+            return REFUSED_SUBSCRIPTION
         filters[topic_filter] = qos
-        self._router.routes.add(topic_filter, self._connection, qos)
+        router.routes.add(topic_filter, self._subscriber, qos)
         return qos
 
-    def _handle_unsubscribe(self, packet: UnsubscribePacket) -> None:
-        if packet.payload is None or packet.variable_header is None:
-            raise MalformedError("an UNSUBSCRIBE without filters")
-        for topic_filter in packet.payload.topics:
-            if self._connection.filters.pop(topic_filter, None) is not None:
-                self._router.routes.remove(topic_filter, self._connection)
-        self._connection.send(UnsubackPacket.build(packet.variable_header.packet_id))
-
-    async def _replay_subscriptions(self) -> None:
-        try:
-            while True:
-                topic_filter, qos = await self._connection.next_replay()
-                await self._replay(topic_filter, qos)
-        except OSError:
-            self._connection.close("the socket broke")
-
-    async def _replay(self, topic_filter: str, qos: int) -> None:
-        for position, topic in enumerate(self._router.mail.matching(topic_filter), start=1):
-            await self._connection.ready()
-            if self._connection.closed or topic_filter not in self._connection.filters:
-                return
-            message = self._router.mail.get(topic)
-            if message is not None and acl.may_receive(self._connection.login, topic):
-                best = min(qos, message.qos)
-                self._connection.deliver(Publication(topic, message.payload, best, retain=True))
-            if position % _PAGE == 0:
-                await asyncio.sleep(0)
+    def _unsubscribe(self, packet: Unsubscribe) -> None:
+        for topic_filter in packet.filters:
+            if self._subscriber.filters.pop(topic_filter, None) is not None:
+                self._router.routes.remove(topic_filter, self._subscriber)
+        self._connection.send(encode_ack(UNSUBACK, packet.packet_id))

@@ -1,98 +1,253 @@
-"""The engine: amqtt's broker with its own connections, routing and access control.
+"""The engine: amqtt's broker with its own connections, routing, storage and access control.
 
 What is replaced, and why, is told in docs/adr/0010-broker-engine.md. Only public names of amqtt
-are used and overridden; ``tests/unit/broker/test_pinned_engine.py`` holds them and the version.
+are used; ``tests/unit/broker/test_pinned_engine.py`` holds them and the version.
 """
 
 import asyncio
-from typing import Final
+import secrets
+import sqlite3
+from collections.abc import Coroutine
+from typing import Any, Final
 
-from amqtt.adapters import BufferReader, StreamWriterAdapter
 from amqtt.broker import Broker
-from amqtt.errors import AMQTTError, MQTTError, NoDataError
-from amqtt.mqtt.connack import CONNECTION_ACCEPTED, NOT_AUTHORIZED, ConnackPacket
-from amqtt.mqtt.packet import CONNECT
-from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
-from amqtt.session import Session
 
-from broker import acl
+from broker.access import Access
 from broker.acl import Publication
-from broker.auth import identity_of
-from broker.connection import Connection, will_of
+from broker.clients import Clients
+from broker.connection import Connection
 from broker.conversation import Conversation
-from broker.frames import read_frame
+from broker.frames import Frame
+from broker.limits import BrokerLimits
+from broker.link import Link
+from broker.login import LoginDesk, accepted
 from broker.logs import get_logger
+from broker.packets import CONNECT
 from broker.ports import Credentials
+from broker.quota import refusal
+from broker.replay import replay
 from broker.retained import WaitingMail
-from broker.subscriptions import Subscriptions
-from client_sdk.wire.errors import OperationalError, ProtocolError
-
-CONNECT_SECONDS: Final = 10.0
-"""Time from the open socket to the end of the login; idle sockets are closed after it."""
-
-CLOSE_SECONDS: Final = 2.0
-"""Time for the last bytes to reach a client that is being let go."""
+from client_sdk.wire import topics
+from client_sdk.wire.codec import encode
+from client_sdk.wire.errors import InvalidNameError, OperationalError
+from client_sdk.wire.ids import RANDOM_ID_BYTES, NoticeId, parse_address, random_id
+from client_sdk.wire.notice import NoticeReason, notice
 
 WATCH_SECONDS: Final = 0.5
-"""How often credentials and keep-alive times are looked at."""
+"""How often credentials, keep-alive times and unfinished logins are looked at."""
 
-_AUTH_PLUGIN: Final = "broker.auth.CredentialsPlugin"
+EXPIRY_SECONDS: Final = 3600.0
+"""How often waiting mail is looked through for what is too old."""
+
+_DISK: Final = "the disk"
 _log = get_logger(__name__)
 
 
 class Engine(Broker):
     """Authenticates, routes and retains for all connections of one broker."""
 
-    def __init__(self, credentials: Credentials, mail: WaitingMail) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        mail: WaitingMail,
+        limits: BrokerLimits,
+        access: Access,
+        auth_plugin: str,
+    ) -> None:
         """Set up on the running loop; sockets come from whoever listens."""
         super().__init__(
             {
                 "listeners": {"default": {"type": "external"}},
-                "plugins": {_AUTH_PLUGIN: {"credentials": credentials}},
+                "plugins": {auth_plugin: {"credentials": credentials}},
             }
         )
         self.mail = mail
-        self.routes: Subscriptions[Connection] = Subscriptions()
-        self.connections: dict[str, Connection] = {}
+        self.limits = limits
+        self.access = access
+        self.statistics = mail.statistics
+        self.clients = Clients(limits, self.statistics, self.publish)
+        self.routes = self.clients.routes
+        self.links: dict[Link, Connection | None] = {}
+        """Every open socket, the oldest first; None before its login."""
+        self._waiting_logins: dict[Link, None] = {}
+        self._awaiting_commit: set[Connection] = set()
+        self._behind: set[Link] = set()
         self._credentials = credentials
         self._revision = credentials.revision()
+        self._desk = LoginDesk(self.plugins_manager, credentials, access, limits, self.statistics)
+        self._group: asyncio.TaskGroup | None = None
 
-    async def stream_connected(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        listener_name: str = "default",
-    ) -> None:
-        """Serve one socket from its CONNECT until it is closed; never raises for its sake."""
-        try:
-            await self._serve(reader, writer)
-        except TimeoutError:
-            _log.info("connection dropped", listener=listener_name, reason="no login in time")
-        except (ProtocolError, AMQTTError, MQTTError, NoDataError, OSError) as error:
-            _log.info("connection dropped", listener=listener_name, reason=type(error).__name__)
-        except Exception:  # noqa: BLE001 - one broken connection must not end the others
-            _log.exception("a connection failed", listener=listener_name)
-        finally:
-            await _let_go(writer)
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serve sockets until ``stopping`` is set; then close all of them."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            chores = [
+                group.create_task(self._watch()),
+                group.create_task(self._expire()),
+                group.create_task(self.mail.write(self._committed)),
+            ]
+            try:
+                await stopping.wait()
+            finally:
+                for connection in list(self.clients.connections.values()):
+                    self.clients.end(connection)
+                for link in list(self.links):
+                    link.drop("the broker stops")
+                for chore in chores:
+                    chore.cancel()
+                self._group = None
 
-    def publish(self, origin: Connection, publication: Publication) -> bool:
-        """Retain or clear and deliver what ``origin`` published, if it may; False if not."""
-        if not acl.may_publish(origin.login, publication):
-            _log.info("publish refused", login=origin.login, bytes=len(publication.payload))
-            return False
+    # What a link asks of its owner
+
+    def new_link(self) -> Link:
+        """Return the protocol of a socket that was just accepted."""
+        return Link(self, self.limits.max_packet_bytes)
+
+    def opened(self, link: Link) -> None:
+        """See ``LinkOwner``."""
+        if self._group is None or len(self.links) >= self.limits.max_connections:
+            self.statistics.drop("connections")
+            link.drop("too many connections")
+            return
+        if len(self._waiting_logins) >= self.limits.max_waiting_logins:
+            self.statistics.drop("waiting logins")
+            oldest = next(iter(self._waiting_logins))
+            del self._waiting_logins[oldest]
+            oldest.drop("too many sockets without a login")
+        self.links[link] = None
+        self._waiting_logins[link] = None
+
+    def first(self, link: Link, frame: Frame) -> None:
+        """See ``LinkOwner``."""
+        if frame.kind != CONNECT:
+            link.drop("no CONNECT")
+        else:
+            self._spawn(self._log_in(link, frame.body))
+
+    def lost(self, link: Link) -> None:
+        """See ``LinkOwner``."""
+        self._waiting_logins.pop(link, None)
+        self._behind.discard(link)
+        connection = self.links.pop(link, None)
+        if connection is not None:
+            self.clients.end(connection)
+            self._awaiting_commit.discard(connection)
+
+    # What a conversation asks of its router
+
+    def publish(self, origin: str, publication: Publication) -> int | None:
+        """Retain or clear and deliver what ``origin`` published, see ``Router``."""
+        topic = publication.topic
+        if not self.limits.allow_topic(topic) or not self.access.may_publish(origin, publication):
+            self.statistics.refuse("publication")
+            _log.info("publish refused", login=origin, bytes=len(publication.payload))
+            return 0
+        batch = 0
         if publication.clears:
-            self.mail.clear(publication.topic)
+            self.mail.clear(topic)
         elif publication.retain:
-            self.mail.keep(publication.topic, publication.payload, publication.qos)
-        for reader, qos in self.routes.readers_of(publication.topic).items():
-            own_clear = publication.clears and reader is origin
-            if not own_clear and acl.may_receive(reader.login, publication.topic):
-                live = publication._replace(qos=min(qos, publication.qos), retain=False)
-                reader.deliver(live)
-        return True
+            size = len(publication.payload)
+            reason = refusal(self.mail.index, self.limits, topic, size)
+            if reason is not None:
+                self._notify(origin, reason, topic)
+                return None
+            batch = self.mail.keep(topic, publication.payload, publication.qos)
+        self.statistics.messages_in += 1
+        self._route(origin, publication)
+        return batch
 
-    async def watch(self) -> None:
-        """Until cancelled, close connections whose credential changed or who fell silent."""
+    @property
+    def newest_batch(self) -> int:
+        """See ``Router``."""
+        return self.mail.newest
+
+    def published(self, connection: Connection) -> None:
+        """See ``Router``."""
+        if self.mail.is_behind:
+            self._behind.add(connection.link)
+            connection.link.pause(_DISK)
+
+    # What a connection asks of its owner
+
+    @property
+    def committed(self) -> int:
+        """The newest batch of waiting mail on disk."""
+        return self.mail.committed
+
+    def await_commit(self, connection: Connection) -> None:
+        """See ``ConnectionOwner``."""
+        self._awaiting_commit.add(connection)
+
+    def start_replay(self, connection: Connection) -> None:
+        """See ``ConnectionOwner``."""
+        self._spawn(self._replay(connection))
+
+    def check_credentials(self) -> None:
+        """Close every connection whose login was revoked or has another secret since."""
+        revision = self._credentials.revision()
+        if revision == self._revision:
+            return
+        self.clients.check(self._credentials)
+        self._revision = revision
+
+    def _route(self, origin: str, publication: Publication) -> None:
+        topic, clears = publication.topic, publication.clears
+        own_clear = clears and topic.startswith(topics.DEVICE_TREES)
+        for reader, qos in self.routes.readers_of(topic).items():
+            # Who clears mail is not told of it: clients ignore that, and it is half the traffic.
+            if own_clear and reader.login == origin:
+                continue
+            if not self.access.may_receive(reader.login, topic):
+                continue
+            live = publication._replace(qos=min(qos, publication.qos), retain=False)
+            if not reader.deliver(live, waits=publication.retain and not clears):
+                self.statistics.drop("slow reader")
+
+    def _notify(self, login: str, reason: NoticeReason, topic: str) -> None:
+        self.statistics.refuse(reason.name.lower().replace("_", " "))
+        _log.info("message not taken", login=login, reason=reason.name.lower())
+        try:
+            device = parse_address(login)
+        except InvalidNameError:
+            return
+        number = NoticeId(random_id(secrets.token_bytes(RANDOM_ID_BYTES)))
+        told = Publication(
+            topics.notice(device, number), encode(notice(reason, topic)), 1, retain=False
+        )
+        self._route(login, told)
+
+    async def _log_in(self, link: Link, body: bytes) -> None:
+        admitted = await self._desk.admit(link, body)
+        if admitted is None or link.closed:
+            return
+        self._waiting_logins.pop(link, None)
+        subscriber, present = self.clients.subscriber(admitted)
+        connection = self.links[link] = Connection(self, link, subscriber, admitted.identity)
+        self.clients.begin(connection, admitted)
+        link.send(accepted(session_present=present))
+        for packet in subscriber.outbound.again():
+            connection.send_message(packet)
+        link.logged_in(Conversation(self, connection))
+        connection.progress()
+
+    def _committed(self) -> None:
+        committed = self.mail.committed
+        for connection in list(self._awaiting_commit):
+            if not connection.release(committed):
+                self._awaiting_commit.discard(connection)
+        if self._behind and not self.mail.is_behind:
+            for link in self._behind:
+                link.resume(_DISK)
+            self._behind.clear()
+
+    async def _replay(self, connection: Connection) -> None:
+        try:
+            await replay(connection, self.mail, self.access)
+        except sqlite3.Error as error:
+            _log.error("waiting mail not readable", reason=str(error))
+            connection.close("waiting mail not readable")
+
+    async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
@@ -102,82 +257,29 @@ class Engine(Broker):
             except Exception:  # noqa: BLE001 - the next round tries again
                 _log.exception("credentials not readable")
             now = asyncio.get_running_loop().time()
-            for connection in list(self.connections.values()):
-                if connection.is_silent(now):
-                    connection.close("silent beyond its keep-alive time")
+            for link in list(self._waiting_logins):
+                if now - link.opened_at > self.limits.connect_seconds:
+                    self.statistics.drop("no login in time")
+                    link.drop("no login in time")
+            self.clients.close_silent(now)
 
-    def check_credentials(self) -> None:
-        """Close every connection whose login was revoked or has another secret since."""
-        revision = self._credentials.revision()
-        if revision == self._revision:
-            return
-        for connection in list(self.connections.values()):
-            if self._credentials.secret_hash(connection.login) != connection.secret_hash:
-                connection.will = None
-                connection.close("credential revoked")
-        self._revision = revision
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRY_SECONDS)
+            try:
+                await self.mail.expire()
+            except sqlite3.Error as error:
+                _log.error("waiting mail not looked through", reason=str(error))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            session = await self._log_in(reader, writer)
-        if session is None:
-            return
-        connection = self._take_over(session, writer)
-        try:
-            await Conversation(self, connection, reader).run()
-        finally:
-            self._forget(connection)
-
-    async def _log_in(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> Session | None:
-        frame = await read_frame(reader)
-        if frame is None or frame.kind != CONNECT:
-            return None
-        _, session = await BrokerProtocolHandler.init_from_connect(
-            BufferReader(frame.prefix + frame.body),
-            StreamWriterAdapter(writer),
-            self.plugins_manager,
-        )
-        verdicts = await self.plugins_manager.map_plugin_auth(session=session)
-        admitted = bool(verdicts) and all(verdicts.values()) and self._may_leave_will(session)
-        code = CONNECTION_ACCEPTED if admitted else NOT_AUTHORIZED
-        writer.write(ConnackPacket.build(0, code).to_bytes())
-        if not admitted:
-            _log.info("login refused")
-        return session if admitted else None
-
-    def _may_leave_will(self, session: Session) -> bool:
-        will = will_of(session)
-        login, secret_hash = identity_of(session)
-        still_valid = self._credentials.secret_hash(login) == secret_hash
-        return still_valid and (will is None or acl.may_publish(login, will))
-
-    def _take_over(self, session: Session, writer: asyncio.StreamWriter) -> Connection:
-        connection = Connection(session, writer)
-        older = self.connections.get(connection.login)
-        if older is not None:
-            older.close("the same login connected again")
-            self._forget(older)
-        self.connections[connection.login] = connection
-        _log.info("connected", login=connection.login)
-        return connection
-
-    def _forget(self, connection: Connection) -> None:
-        for topic_filter in connection.filters:
-            self.routes.remove(topic_filter, connection)
-        connection.filters.clear()
-        if self.connections.get(connection.login) is connection:
-            del self.connections[connection.login]
-        will, connection.will = connection.will, None
-        if will is not None:
-            self.publish(connection, will)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._group is None:
+            work.close()
+        else:
+            self._group.create_task(_guarded(work))
 
 
-async def _let_go(writer: asyncio.StreamWriter) -> None:
-    writer.close()
+async def _guarded(work: Coroutine[Any, Any, None]) -> None:
     try:
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await writer.wait_closed()
-    except (TimeoutError, OSError):
-        writer.transport.abort()
+        await work
+    except Exception:  # noqa: BLE001 - one broken connection must not end the others
+        _log.exception("a connection failed")

@@ -1,30 +1,39 @@
-"""MQTT packets from a socket: size first, then the whole packet, then its fields."""
+"""MQTT packets out of a byte stream: size first, then the whole packet. Pure, no I/O."""
 
-import asyncio
-import struct
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-from amqtt.adapters import BufferReader
-from amqtt.errors import AMQTTError, CodecError, MQTTError, NoDataError
-from amqtt.mqtt import packet_class
-from amqtt.mqtt.packet import (
+from broker.packets import (
     CONNECT,
     DISCONNECT,
     PINGREQ,
     PUBACK,
+    PUBCOMP,
     PUBLISH,
+    PUBREC,
+    PUBREL,
     SUBSCRIBE,
     UNSUBSCRIBE,
-    MQTTFixedHeader,
-    MQTTPacket,
 )
-
 from client_sdk.wire.errors import MalformedError, TooLargeError
-from client_sdk.wire.limits import MAX_PACKET_BYTES
 
-_FLAGS: Final = {CONNECT: 0, PUBACK: 0, SUBSCRIBE: 2, UNSUBSCRIBE: 2, PINGREQ: 0, DISCONNECT: 0}
+_FLAGS: Final = {
+    CONNECT: 0,
+    PUBACK: 0,
+    PUBREC: 0,
+    PUBREL: 2,
+    PUBCOMP: 0,
+    SUBSCRIBE: 2,
+    UNSUBSCRIBE: 2,
+    PINGREQ: 0,
+    DISCONNECT: 0,
+}
 """The packets a client may send besides PUBLISH, and the flags each must carry."""
 
+_FIRST_BYTES: Final = frozenset(
+    [kind << 4 | flags for kind, flags in _FLAGS.items()]
+    + [PUBLISH << 4 | flags for flags in range(16)]
+)
 _MAX_LENGTH_BYTES: Final = 4
 
 
@@ -33,47 +42,56 @@ class Frame(NamedTuple):
 
     kind: int
     flags: int
-    prefix: bytes
     body: bytes
 
 
-async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
-    """Read one packet; None when the peer closed the connection between two packets.
+class FrameBuffer:
+    """The bytes of one client that do not make a whole packet yet; never more than one packet's."""
 
-    Raises:
-        TooLargeError: It announces more than ``MAX_PACKET_BYTES``; its body was not read.
-        MalformedError: It is no packet that a client of MQTT 3.1.1 sends, or ends early.
-    """
-    first = await reader.read(1)
-    if not first:
-        return None
-    kind, flags = first[0] >> 4, first[0] & 0x0F
-    if kind != PUBLISH and _FLAGS.get(kind) != flags:
-        raise MalformedError("not a packet that a client sends here")
-    try:
-        prefix, length = await _read_length(reader, first)
-        if len(prefix) + length > MAX_PACKET_BYTES:
-            raise TooLargeError(f"a packet of more than {MAX_PACKET_BYTES} bytes")
-        return Frame(kind, flags, prefix, await reader.readexactly(length))
-    except asyncio.IncompleteReadError as error:
-        raise MalformedError("the connection ended inside a packet") from error
+    def __init__(self, max_packet_bytes: int) -> None:
+        """Start with none."""
+        self._max = max_packet_bytes
+        self._rest = bytearray()
+        self._needed = 0
 
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield each packet that ``data`` completes; all of them have to be taken.
 
-async def parse(frame: Frame) -> MQTTPacket[Any, Any, Any]:
-    """Return the packet in ``frame``; raises MalformedError where there is none."""
-    header = MQTTFixedHeader(frame.kind, frame.flags, len(frame.body))
-    try:
-        return await packet_class(header).from_stream(BufferReader(frame.body), header)
-    except (AMQTTError, MQTTError, CodecError, NoDataError, ValueError, struct.error) as error:
-        raise MalformedError("not a well-formed packet") from error
+        Raises:
+            TooLargeError: A packet announces more than the limit; its body was not kept.
+            MalformedError: It is no packet that a client of MQTT 3.1.1 sends.
+        """
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
+        position, end = 0, len(data)
+        while position < end:
+            start, stop = self._measure(data, position)
+            if start == 0 or stop > end:
+                self._rest += data[position:]
+                # Without the whole length more is looked at with every byte: at most five times.
+                self._needed = stop - position if start else 0
+                return
+            first = data[position]
+            yield Frame(first >> 4, first & 0x0F, data[start:stop])
+            position = stop
 
-
-async def _read_length(reader: asyncio.StreamReader, first: bytes) -> tuple[bytes, int]:
-    prefix, length = bytearray(first), 0
-    for position in range(_MAX_LENGTH_BYTES):
-        byte = (await reader.readexactly(1))[0]
-        prefix.append(byte)
-        length |= (byte & 0x7F) << (7 * position)
-        if not byte & 0x80:
-            return bytes(prefix), length
-    raise MalformedError("a remaining length of more than four bytes")
+    def _measure(self, data: bytes, position: int) -> tuple[int, int]:
+        """Return where the body begins and ends; 0 and 0 where the length is not whole yet."""
+        if data[position] not in _FIRST_BYTES:
+            raise MalformedError("not a packet that a client sends here")
+        length, shift = 0, 0
+        header = data[position + 1 : position + 1 + _MAX_LENGTH_BYTES]
+        for index, byte in enumerate(header, start=position + 2):
+            length |= (byte & 0x7F) << shift
+            if not byte & 0x80:
+                if index - position + length > self._max:
+                    raise TooLargeError(f"a packet of more than {self._max} bytes")
+                return index, index + length
+            shift += 7
+        if len(header) == _MAX_LENGTH_BYTES:
+            raise MalformedError("a remaining length of more than four bytes")
+        return 0, 0

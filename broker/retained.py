@@ -1,173 +1,264 @@
-"""Waiting mail: every retained message, by device, in memory and soon after on disk."""
+"""Waiting mail: every retained message; its place in memory, its payload on disk, synced."""
 
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from broker.errors import DataDirectoryError
-from broker.filters import has_wildcard, matches, tree_of
+from broker.limits import BrokerLimits
 from broker.logs import get_logger
-from broker.mail_file import MailFile, WaitingMessage
+from broker.mail_file import Database, MailFile, StoredMessage, StoredPlace, connect
+from broker.retained_index import RetainedIndex, Waiting
+from broker.statistics import Statistics
 
-MAX_AGE_SECONDS: Final = 30 * 24 * 3600
-"""Mail that waited longer is dropped at start: its sender reported it as expired by then."""
+MAX_UNWRITTEN_BYTES: Final = 32 * 1024 * 1024
+"""Payload bytes that wait for the disk; past it no more is read from those who publish."""
+
+CLEAR_SECONDS: Final = 0.1
+"""How long clears wait for a message to share its transaction."""
 
 _RETRY_SECONDS: Final = 1.0
+_EXPIRY_PAGE: Final = 500
 _log = get_logger(__name__)
 
 T = TypeVar("T")
 
 
-class RetainedIndex:
-    """Retained messages in order of arrival; a filter inside one tree looks only at that tree."""
+class _Batch:
+    """Changes that one transaction makes."""
 
     def __init__(self) -> None:
-        """Start with none."""
-        self._trees: dict[str | None, dict[str, WaitingMessage]] = {}
+        self.kept: dict[int, StoredMessage] = {}
+        self.dropped: set[int] = set()
+        self.size = 0
 
-    def put(self, message: WaitingMessage) -> None:
-        """Keep ``message`` in place of what its topic held."""
-        self._trees.setdefault(tree_of(message.topic), {})[message.topic] = message
+    def __bool__(self) -> bool:
+        return bool(self.kept or self.dropped)
 
-    def get(self, topic: str) -> WaitingMessage | None:
-        """Return what waits under ``topic``."""
-        return self._trees.get(tree_of(topic), {}).get(topic)
 
-    def remove(self, topic: str) -> bool:
-        """Drop what waits under ``topic``; False where nothing did."""
-        tree = tree_of(topic)
-        messages = self._trees.get(tree, {})
-        found = messages.pop(topic, None) is not None
-        if found and not messages:
-            del self._trees[tree]
-        return found
+class Replayed(NamedTuple):
+    """One waiting message with its payload."""
 
-    def matching(self, topic_filter: str) -> list[str]:
-        """Return the topics that match, the oldest of each tree first."""
-        return list(self._matching(topic_filter))
-
-    def __len__(self) -> int:
-        """Return the number of messages."""
-        return sum(len(messages) for messages in self._trees.values())
-
-    def _matching(self, topic_filter: str) -> Iterator[str]:
-        tree = tree_of(topic_filter)
-        if tree is not None or not has_wildcard(topic_filter):
-            candidates: Iterable[dict[str, WaitingMessage]] = (self._trees.get(tree, {}),)
-        else:
-            candidates = self._trees.values()
-        for messages in candidates:
-            for topic in messages:
-                if matches(topic_filter, topic):
-                    yield topic
+    topic: str
+    payload: bytes
+    qos: int
 
 
 class WaitingMail:
-    """The retained messages of one broker, written behind to a file by one thread.
+    """The retained messages of one broker; what was committed survives a power cut.
 
-    Changes made in the same moment share one transaction. What was not yet written when the
-    process is killed is lost, and sent again by the sender's outbox.
+    Changes made while the disk is busy share the next transaction. Each belongs to a numbered
+    batch: it is on disk once ``committed`` has reached that number.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limits: BrokerLimits,
+        statistics: Statistics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """Prepare for ``folder``; nothing is opened before ``open``."""
+        self.committed = 0
+        """The newest batch on disk."""
+        self.failing = False
+        """Whether the last transaction failed; it is tried again every second."""
         self._folder = folder
+        self._limits = limits
+        self.statistics = statistics
         self._clock = clock
         self._index = RetainedIndex()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="waiting-mail")
         self._file: MailFile | None = None
-        self._unwritten: dict[str, WaitingMessage | None] = {}
-        self._writing: dict[str, WaitingMessage | None] = {}
+        self._next_number = 1
+        self._newest = 0
+        self._collecting = _Batch()
+        self._writing = _Batch()
         self._changed = asyncio.Event()
+        self._clearing: asyncio.TimerHandle | None = None
 
-    async def open(self) -> None:
+    async def open(self, connect: Callable[[Path], Database] = connect) -> None:
         """Open the file and load what waits in it.
 
         Raises:
             DataDirectoryError: The folder or file cannot be used; it was left as it was.
         """
-        oldest = int(self._clock()) - MAX_AGE_SECONDS
         try:
-            loaded = await self._in_thread(lambda: self._open(oldest))
+            loaded = await self._in_thread(lambda: self._open(connect))
         except DataDirectoryError:
             self._thread.shutdown()
             raise
-        for message in loaded:
-            self._index.put(message)
+        for one in loaded:
+            self._index.put(one.topic, Waiting(one.number, one.size, one.qos, one.stored_at))
+            self._next_number = one.number + 1
 
-    def keep(self, topic: str, payload: bytes, qos: int) -> None:
-        """Retain a message; the same bytes again cost no second write."""
-        known = self._index.get(topic)
-        if known is not None and known.payload == payload and known.qos >= qos:
-            return
-        message = WaitingMessage(topic, payload, qos, int(self._clock()))
-        self._index.put(message)
-        self._note(topic, message)
+    def keep(self, topic: str, payload: bytes, qos: int) -> int:
+        """Retain a message in place of what its topic held; return the number of its batch."""
+        number, now = self._next_number, int(self._clock())
+        self._next_number += 1
+        if not self._collecting:
+            self._newest += 1
+        self._changed.set()
+        batch = self._collecting
+        before = self._index.put(topic, Waiting(number, len(payload), qos, now))
+        if before is not None:
+            self._drop(before.number)
+        batch.kept[number] = StoredMessage(number, topic, payload, qos, now)
+        batch.size += len(payload)
+        return self._newest
 
     def clear(self, topic: str) -> None:
-        """Drop what waits under ``topic``, if anything does."""
-        if self._index.remove(topic):
-            self._note(topic, None)
+        """Drop what waits under ``topic``; on disk with the next message, or soon.
 
-    def get(self, topic: str) -> WaitingMessage | None:
-        """Return what waits under ``topic``."""
-        return self._index.get(topic)
+        Nobody waits for it: a clear that a power cut undoes brings a message once more that its
+        reader knows, and every reader takes mail at least once.
+        """
+        before = self._index.remove(topic)
+        if before is None:
+            return
+        if not self._collecting:
+            self._newest += 1
+        self._drop(before.number)
+        if self._clearing is None and not self._changed.is_set():
+            loop = asyncio.get_running_loop()
+            self._clearing = loop.call_later(CLEAR_SECONDS, self._changed.set)
 
-    def matching(self, topic_filter: str) -> list[str]:
-        """Return the topics with waiting mail that match."""
-        return self._index.matching(topic_filter)
+    @property
+    def newest(self) -> int:
+        """The number of the newest batch, on disk or not."""
+        return self._newest
 
-    def __len__(self) -> int:
-        """Return the number of waiting messages."""
-        return len(self._index)
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits for the disk that no more should be taken."""
+        return self._collecting.size + self._writing.size > MAX_UNWRITTEN_BYTES
 
-    async def write_behind(self) -> None:
-        """Write changes until cancelled; after a failure keep them and try again."""
+    @property
+    def index(self) -> RetainedIndex:
+        """What waits where."""
+        return self._index
+
+    async def read(self, places: Sequence[tuple[str, Waiting]]) -> list[Replayed]:
+        """Return those of the messages that still wait, in the same order.
+
+        Raises:
+            sqlite3.Error: The file cannot be read.
+        """
+        found = {place.number: self._unwritten(place.number) for _, place in places}
+        on_disk = [number for number, payload in found.items() if payload is None]
+        if on_disk:
+            file = self._opened()
+            found.update(await self._in_thread(lambda: file.payloads(on_disk)))
+        replayed = []
+        for topic, place in places:
+            payload, now = found[place.number], self._index.get(topic)
+            if payload is not None and now is not None and now.number == place.number:
+                replayed.append(Replayed(topic, payload, place.qos))
+        return replayed
+
+    async def write(self, committed: Callable[[], None]) -> None:
+        """Commit changes until cancelled, and tell each time; after a failure try again."""
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if not await self._flush():
+            self._cancel_clearing()
+            if await self._flush():
+                committed()
+            else:
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._changed.set()
 
+    async def expire(self) -> None:
+        """Drop what is older than the limit.
+
+        Raises:
+            sqlite3.Error: The file cannot be read.
+        """
+        oldest = int(self._clock()) - self._limits.max_age_seconds
+        file, after = self._opened(), 0
+        while True:
+            page = await self._in_thread(lambda last=after: file.page(last, _EXPIRY_PAGE))  # type: ignore[misc]
+            for one in page:
+                now = self._index.get(one.topic)
+                if one.stored_at < oldest and now is not None and now.number == one.number:
+                    self.clear(one.topic)
+                    self.statistics.expired += 1
+            if len(page) < _EXPIRY_PAGE or page[-1].stored_at >= oldest:
+                return
+            after = page[-1].number
+
     async def close(self) -> None:
         """Write all that is left and close the file."""
+        self._cancel_clearing()
         if not await self._flush():
-            _log.error("waiting mail not written at close", messages=len(self._writing))
+            _log.error("waiting mail not written at close", messages=len(self._writing.kept))
         await self._in_thread(self._close)
         self._thread.shutdown()
 
-    def _note(self, topic: str, message: WaitingMessage | None) -> None:
-        self._unwritten[topic] = message
-        self._changed.set()
+    def _drop(self, number: int) -> None:
+        unwritten = self._collecting.kept.pop(number, None)
+        if unwritten is None:
+            self._collecting.dropped.add(number)
+        else:
+            self._collecting.size -= len(unwritten.payload)
+
+    def _unwritten(self, number: int) -> bytes | None:
+        message = self._collecting.kept.get(number) or self._writing.kept.get(number)
+        return None if message is None else message.payload
+
+    def _cancel_clearing(self) -> None:
+        if self._clearing is not None:
+            self._clearing.cancel()
+            self._clearing = None
 
     async def _flush(self) -> bool:
-        batch = self._writing | self._unwritten
-        self._writing, self._unwritten = batch, {}
-        if not batch:
-            return True
-        try:
-            await self._in_thread(lambda: self._write(batch))
-        except sqlite3.Error as error:
-            _log.error("waiting mail not written", messages=len(batch), reason=str(error))
-            return False
-        self._writing = {}
+        number = self._newest
+        batch = self._writing = self._merged()
+        if batch:
+            file, began = self._opened(), time.perf_counter()
+            kept, dropped = list(batch.kept.values()), list(batch.dropped)
+            try:
+                await self._in_thread(lambda: file.write(kept, dropped))
+            except sqlite3.Error as error:
+                self.failing = True
+                self.statistics.commit_failures += 1
+                _log.error("waiting mail not written", messages=len(kept), reason=str(error))
+                return False
+            self.statistics.commits += 1
+            self.statistics.commit_seconds += time.perf_counter() - began
+        self._writing, self.failing = _Batch(), False
+        self.committed = number
         return True
+
+    def _merged(self) -> _Batch:
+        """Return what to write now: new changes, after those of a transaction that failed."""
+        failed, new = self._writing, self._collecting
+        self._collecting = _Batch()
+        if not failed:
+            return new
+        for number in new.dropped:
+            message = failed.kept.pop(number, None)
+            failed.size -= 0 if message is None else len(message.payload)
+        failed.kept.update(new.kept)
+        failed.dropped.update(new.dropped)
+        failed.size += new.size
+        return failed
+
+    def _opened(self) -> MailFile:
+        if self._file is None:
+            raise RuntimeError("the waiting mail is not open")
+        return self._file
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _open(self, oldest: int) -> list[WaitingMessage]:
-        self._file = MailFile.open(self._folder)
-        return self._file.load(oldest)
-
-    def _write(self, batch: dict[str, WaitingMessage | None]) -> None:
-        if self._file is not None:
-            self._file.write(batch)
+    def _open(self, connect: Callable[[Path], Database]) -> list[StoredPlace]:
+        self._file = MailFile.open(self._folder, connect)
+        return self._file.load(int(self._clock()) - self._limits.max_age_seconds)
 
     def _close(self) -> None:
         if self._file is not None:

@@ -1,17 +1,21 @@
 """The embedded broker and the key directory, in one process or each alone."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
 from broker.embedded import EmbeddedBroker
+from broker.health import health_server
+from broker.listening import is_free, require_free_ports
+from broker.lock import hold, is_known
 from broker.logs import get_logger
-from broker.settings import BrokerSettings
+from broker.notify import READY, STOPPING, notify
+from broker.safety import require_safe
+from broker.settings import LOOPBACK, BrokerSettings, is_loopback
+from broker.tls import certified_hosts, private_ca_fingerprint
 from client_sdk.signals import until_signalled
 from keydir.commands import run_directory
 from keydir.config import DirectorySettings
@@ -19,87 +23,132 @@ from keydir.data import read_broker_urls, write_broker_urls
 from keydir.prepare import prepare_directory
 from keydir.stores.credentials import CredentialReader
 
-LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 ANY_HOSTS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not listened on
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ServeSettings:
-    """What ``ratchetmq serve`` and ``ratchetmq broker`` are told."""
+class Addresses:
+    """Where a running server is reached; None is off.
 
-    data_dir: Path
-    host: str = "127.0.0.1"
-    port: int = 1883
-    policy: str | None = None
+    Attributes:
+        url: By devices; the host is one that its certificate is for.
+        local_url: By the key directory on this machine, without TLS.
+        ws_url: By browsers.
+        metrics_url: By Prometheus on this machine.
+    """
+
+    url: str
+    local_url: str
+    ws_url: str | None = None
+    metrics_url: str | None = None
 
 
-async def serve(settings: ServeSettings, ready: Callable[[str], None]) -> None:
+Ready = Callable[[Addresses], None]
+
+
+async def serve(settings: BrokerSettings, ready: Ready) -> None:
     """Run broker and key directory until SIGTERM or SIGINT.
 
     Args:
         settings: Where to listen and where the state is.
-        ready: Called once with the broker's URL when both answer.
+        ready: Called once with the addresses when both answer.
 
     Raises:
-        OperationalError: The port, the folder or a file in it cannot be used; nothing runs.
+        MisuseError: The settings are not safe; nothing was started or written.
+        OperationalError: A port, the folder or a file in it cannot be used; nothing runs.
     """
-    async with _broker(settings) as url:
+    async with _broker(settings) as addresses:
         directory = DirectorySettings(
-            data_dir=settings.data_dir, broker_urls=(url,), policy=settings.policy
+            data_dir=settings.data_dir, broker_urls=(addresses.local_url,), policy=settings.policy
         )
         answering = asyncio.Event()
         work = run_directory(directory, answering.set)
-        await until_signalled(work, answering, lambda: ready(url))
+        await until_signalled(work, answering, lambda: _say_ready(addresses, ready))
+        notify(STOPPING)
 
 
-async def serve_broker(settings: ServeSettings, ready: Callable[[str], None]) -> None:
+async def serve_broker(settings: BrokerSettings, ready: Ready) -> None:
     """Run the broker alone until SIGTERM or SIGINT; raises as ``serve``."""
-    async with _broker(settings) as url:
+    alone = settings.model_copy(update={"policy": None})
+    async with _broker(alone) as addresses:
         listening = asyncio.Event()
         listening.set()
-        await until_signalled(asyncio.Event().wait(), listening, lambda: ready(url))
+        forever = asyncio.Event().wait()
+        await until_signalled(forever, listening, lambda: _say_ready(addresses, ready))
+        notify(STOPPING)
+
+
+def _say_ready(addresses: Addresses, ready: Ready) -> None:
+    ready(addresses)
+    notify(READY)
 
 
 @asynccontextmanager
-async def _broker(settings: ServeSettings) -> AsyncIterator[str]:
-    """Yield the URL of a running broker whose logins are in the directory's database."""
-    directory = DirectorySettings(data_dir=settings.data_dir, policy=settings.policy)
-    prepared = await asyncio.to_thread(prepare_directory, directory)
-    credentials = CredentialReader(prepared.database_path)
-    port = settings.port or _earlier_port(settings)
-    broker = EmbeddedBroker(
-        BrokerSettings(host=settings.host, port=port, data_dir=settings.data_dir), credentials
-    )
-    await broker.start()
-    try:
-        if settings.host not in LOOPBACK_HOSTS:
+async def _broker(settings: BrokerSettings) -> AsyncIterator[Addresses]:
+    """Yield the addresses of a running broker whose logins are in the directory's database."""
+    async with AsyncExitStack() as stack:
+        await asyncio.to_thread(require_safe, settings)
+        if is_known(settings.data_dir):  # who else runs there says more than its ports do
+            stack.enter_context(hold(settings.data_dir))
+            require_free_ports(settings)
+        else:
+            require_free_ports(settings)
+            stack.enter_context(hold(settings.data_dir))
+        directory = DirectorySettings(data_dir=settings.data_dir, policy=settings.policy)
+        prepared = await asyncio.to_thread(prepare_directory, directory)
+        credentials = CredentialReader(prepared.database_path)
+        stack.callback(credentials.close)
+        port = settings.port or _earlier_port(settings)
+        broker = EmbeddedBroker(settings.model_copy(update={"port": port}), credentials)
+        await broker.start()
+        stack.push_async_callback(broker.stop)
+        addresses = _addresses(settings, broker)
+        if settings.metrics_port is not None:
+            shown = health_server(broker, settings.metrics_host, settings.metrics_port)
+            addresses = replace(addresses, metrics_url=stack.enter_context(shown))
+        if not (settings.has_tls or is_loopback(settings.host)):
             _log.warning("no TLS: reach this port through a VPN or tunnel", host=settings.host)
-        url = _url(settings.host, broker.port)
-        write_broker_urls(settings.data_dir, (url,))
-        yield url
-    finally:
-        await broker.stop()
-        credentials.close()
+        urls = settings.public_urls or (addresses.url,)
+        write_broker_urls(settings.data_dir, urls, _pinned_ca(settings))
+        yield addresses
 
 
-def _earlier_port(settings: ServeSettings) -> int:
+def _pinned_ca(settings: BrokerSettings) -> bytes | None:
+    """Return what clients pin: the fingerprint of a private CA that ends the served chain."""
+    return None if settings.tls_cert is None else private_ca_fingerprint(settings.tls_cert)
+
+
+def _addresses(settings: BrokerSettings, broker: EmbeddedBroker) -> Addresses:
+    secure = "s" if settings.has_tls else ""
+    host = _public_host(settings)
+    ws_port = broker.ws_port
+    return Addresses(
+        url=_url(f"mqtt{secure}", host, broker.port),
+        local_url=_url("mqtt", LOOPBACK if settings.has_tls else host, broker.local_port),
+        ws_url=None if ws_port is None else f"{_url(f'ws{secure}', host, ws_port)}/mqtt",
+    )
+
+
+def _public_host(settings: BrokerSettings) -> str:
+    """Return the host that devices are told: with TLS they refuse one that is not certified."""
+    if settings.tls_cert is None:
+        return LOOPBACK if settings.host in ANY_HOSTS else settings.host
+    certified = certified_hosts(settings.tls_cert)
+    return settings.host if settings.host in certified else certified[0]
+
+
+def _earlier_port(settings: BrokerSettings) -> int:
     """Return the port of the last start if it is free: invitations name it; else 0."""
+    if settings.public_urls:
+        return 0
     for url in read_broker_urls(settings.data_dir):
         port = urlsplit(url).port
-        if port is None:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((settings.host, port))
-            except OSError:
-                return 0
-            return port
+        if port is not None:
+            return port if is_free(settings.host, port) else 0
     return 0
 
 
-def _url(host: str, port: int) -> str:
-    shown = "127.0.0.1" if host in ANY_HOSTS else host
-    return f"mqtt://[{shown}]:{port}" if ":" in shown else f"mqtt://{shown}:{port}"
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

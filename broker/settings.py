@@ -1,25 +1,91 @@
-"""The settings of the embedded broker."""
+"""The settings of the embedded broker: what they are, and what fits together."""
 
+import ipaddress
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from broker.limits import BrokerLimits
+from client_sdk.wire.invitation import MAX_BROKER_URLS
 
 MAX_PORT: Final = 65535
 """The largest TCP port; 0 asks the system for a free one."""
 
+DEFAULT_PORT: Final = 1883
+
+LOOPBACK: Final = "127.0.0.1"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
+Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
+HostName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
 
 class BrokerSettings(BaseModel):
-    """Where the embedded broker listens and where it keeps waiting mail.
+    """Where the embedded broker listens, what it allows and where it keeps waiting mail.
 
     Attributes:
-        host: The address to listen on; loopback unless told otherwise, as MQTT here has no TLS.
-        port: The TCP port, 0 for any free one.
-        data_dir: The folder of the file of waiting mail; made if it is missing.
+        data_dir: The folder of keys, accounts and waiting mail; made if it is missing.
+        host: The address to listen on.
+        port: The TCP port of MQTT, 0 for any free one.
+        ws_port: The TCP port of MQTT over WebSocket, 0 for any free one; None is off.
+        ws_origins: Web pages that may use it, such as https://chat.example; empty lets all.
+        tls_cert: The certificate chain in PEM; with it both ports speak TLS only.
+        tls_key: Its private key in PEM, readable by the server's user alone.
+        allow_plaintext: Listen beyond loopback without TLS, behind a VPN or a TLS proxy.
+        public_urls: The addresses that invitations name, where they differ from host and port.
+        metrics_port: The HTTP port of metrics and health, 0 for any free one; None is off.
+        metrics_host: Its address; loopback only.
+        log_level: The least that is logged.
+        log_format: One line a record for people, or one JSON object.
+        policy: For ``serve``: clinic, open or a TOML file; None keeps that of the last start.
+        limits: The bounds, see ``BrokerLimits``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field(default="127.0.0.1", min_length=1)
-    port: int = Field(default=1883, ge=0, le=MAX_PORT)
     data_dir: Path
+    host: HostName = LOOPBACK
+    port: Port = DEFAULT_PORT
+    ws_port: Port | None = None
+    ws_origins: tuple[HostName, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allow_plaintext: bool = False
+    public_urls: Annotated[tuple[str, ...], Field(max_length=MAX_BROKER_URLS)] = ()
+    metrics_port: Port | None = None
+    metrics_host: HostName = LOOPBACK
+    log_level: LogLevel = "warning"
+    log_format: LogFormat = "text"
+    policy: str | None = None
+    limits: BrokerLimits = Field(default_factory=BrokerLimits)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: give both or neither")
+        if not is_loopback(self.metrics_host):
+            raise ValueError(
+                f"metrics_host {self.metrics_host} is beyond loopback: metrics and health have no"
+                " login; fetch them on this machine or through a tunnel"
+            )
+        fixed = [port for port in (self.port, self.ws_port, self.metrics_port) if port]
+        if len(set(fixed)) < len(fixed):
+            raise ValueError("port, ws_port and metrics_port have to differ")
+        return self
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the listeners speak TLS."""
+        return self.tls_cert is not None
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach ``host``; a name other than localhost is beyond."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

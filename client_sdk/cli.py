@@ -1,7 +1,9 @@
 """The commands of a device; those that send and receive are in ``cli_messages``."""
 
 import asyncio
+import ssl
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,9 +24,9 @@ from client_sdk.cli_options import (
 from client_sdk.handles import HistoryMessage
 from client_sdk.machine.identity import Identity
 from client_sdk.messenger import Messenger, load_own
-from client_sdk.printing import Output, reported_errors, warn
+from client_sdk.printing import Output, reported_errors, warn, write_public
 from client_sdk.stores.sqlite import SqliteStore, key_file, store_exists
-from client_sdk.transport.mqtt import parse_broker_url
+from client_sdk.transport.urls import parse_broker_url, usable_urls
 from client_sdk.wire.invitation import password_text
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -94,20 +96,25 @@ def credentials(
     passphrase_file: PassphraseFile = None,
     json_lines: Json = False,
 ) -> None:
-    """Print this device's MQTT login for other clients; stop the app first."""
+    """Print this device's MQTT login for other clients; stop the app first.
+
+    Where the device pinned a private CA, ca_file is its certificate, written beside the store.
+    """
 
     async def read() -> dict[str, object]:
         opened = SqliteStore.open(store, read_passphrase(passphrase_file))
         try:
             record = (await load_own(opened)).record
+            authority = await opened.pinned_ca()
         finally:
             await opened.close()
+        pinned = record.invitation.ca_fingerprint is not None
         return {
-            "broker_url": record.invitation.broker_urls[0],
+            "broker_url": usable_urls(record.invitation.broker_urls, pinned=pinned)[0],
             "username": record.address,
             "password": password_text(record.credential),
             "client_id": record.address,
-            "ca_file": None,
+            "ca_file": _ca_file(store, authority) if pinned else None,
         }
 
     with reported_errors():
@@ -149,6 +156,15 @@ def status(
         Output(json_lines=json_lines).say(fields, lines)
 
     look_online(store, passphrase_file, broker_url, show)
+
+
+def _ca_file(store: Path, authority: bytes | None) -> str | None:
+    """Return where other clients find the pinned CA; None before the first connection."""
+    if authority is None:
+        return None
+    file = Path(f"{store}.ca.pem")
+    write_public(file, ssl.DER_cert_to_PEM_cert(authority))
+    return str(file)
 
 
 def _shown(value: object) -> object:

@@ -29,6 +29,7 @@ from client_sdk.machine.events import (
     IdentityChanged,
     LoginInUse,
     LoginRefused,
+    MailboxFull,
     RecipientInactive,
     SessionDamaged,
     StoreRolledBack,
@@ -263,11 +264,16 @@ def _warning(event: Event) -> str | None:
         case IdentityChanged() | Equivocation():
             return _identity_warning(event)
         case _:
-            return _healing_warning(event)
+            return _rare_warning(event)
 
 
-def _healing_warning(event: Event) -> str | None:
+def _rare_warning(event: Event) -> str | None:
     match event:
+        case MailboxFull(device, retry_in):
+            return (
+                f"the broker takes no more mail for {device} now; what waits here is published "
+                f"again in {retry_in:.0f} s"
+            )
         case CloneSuspected(device):
             return f"two copies of the store of {device} seem to be in use; its user should know"
         case SessionDamaged(device):

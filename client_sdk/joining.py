@@ -17,8 +17,8 @@ from client_sdk.handles import Enrolled
 from client_sdk.machine.device import FIRST_PLACE, DeviceRecord, ListPlace, Stage, load_device
 from client_sdk.stores.ports import ClientStore
 from client_sdk.stores.sqlite import SqliteStore, has_key, remove_store, store_exists
-from client_sdk.transport.errors import BrokerUnreachableError
-from client_sdk.transport.mqtt import parse_broker_url
+from client_sdk.transport.errors import BrokerNotTrustedError, BrokerUnreachableError
+from client_sdk.transport.urls import usable_urls
 from client_sdk.wire.bundle import NO_PREVIOUS_LIST, DeviceList, device_list_hash
 from client_sdk.wire.encoded_keys import AccountKey
 from client_sdk.wire.errors import InvalidInvitationError, ProtocolError
@@ -102,9 +102,7 @@ def _check_own_list(known: DeviceList, invitation: Invitation) -> None:
 
 def _urls(invitation: Invitation, broker_url: str | None) -> tuple[str, ...]:
     urls = invitation.broker_urls if broker_url is None else (broker_url,)
-    for url in urls:
-        parse_broker_url(url)
-    return urls
+    return usable_urls(urls, pinned=invitation.ca_fingerprint is not None)
 
 
 async def _join(
@@ -114,7 +112,12 @@ async def _join(
     opened = (SqliteStore.open if existed else SqliteStore.create)(path, passphrase)
     try:
         record = await finish(opened, await start(opened), urls)
-    except (InvitationRefusedError, InvitationUsedError, BrokerUnreachableError):
+    except (
+        InvitationRefusedError,
+        InvitationUsedError,
+        BrokerUnreachableError,
+        BrokerNotTrustedError,
+    ):
         redeemed = await stage_of(opened) != Stage.KEYS_MADE
         await opened.close()
         if not existed and not redeemed:  # the directory has not taken these keys

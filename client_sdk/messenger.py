@@ -8,6 +8,7 @@ from typing import Final, Self, TypeVar
 
 from client_sdk import entropy, joining
 from client_sdk.delivery.bell import wait_for
+from client_sdk.delivery.broker import transport_of
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.consent import accept_user, set_blocked
 from client_sdk.delivery.context import Context, open_context
@@ -37,7 +38,7 @@ from client_sdk.stores.ports import Counts
 from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.tracking import Tracker
 from client_sdk.transport.errors import TransportError
-from client_sdk.transport.mqtt import Login, MqttTransport
+from client_sdk.transport.mqtt import Login
 from client_sdk.wire.content import MessageBody, encode_message_body
 from client_sdk.wire.errors import MalformedError, MisuseError, OperationalError
 from client_sdk.wire.ids import MESSAGE_ID_BYTES, DeviceAddress, MessageId, UserName, parse_user
@@ -88,6 +89,8 @@ class Messenger(IdentityCalls, DeviceCalls):
             InvalidInvitationError: The line is not a whole invitation; nothing was stored.
             InvitationRefusedError: Used, expired or withdrawn; nothing was stored.
             AlreadyEnrolledError: The store is another device's; it is unchanged.
+            BrokerNotTrustedError: The broker's certificate is not to be trusted; nothing was sent.
+            UnencryptedBrokerError: The invitation pins a CA and ``broker_url`` is without TLS.
             TransportError: The broker is away; call again.
         """
         return await joining.enroll(invitation, Path(store), passphrase, broker_url)
@@ -143,25 +146,28 @@ class Messenger(IdentityCalls, DeviceCalls):
         Args:
             store: The device's store.
             passphrase: What the store was made with.
-            broker_url: In place of the addresses in the invitation.
+            broker_url: In place of the addresses in the invitation; a pinned CA stays pinned.
             online: False only reads and writes the store; another process may be connected.
 
         Raises:
             StoreMissingError: There is no store; enroll first.
             StoreLockedError: The passphrase is wrong, or the file is no store.
             NotEnrolledError: The enrolment was not finished; call ``enroll`` again.
+            UnencryptedBrokerError: The device pinned a CA and ``broker_url`` is without TLS.
         """
         path = Path(store)
         opened = SqliteStore.open(path, passphrase)
         lease = ConnectionLease(path)
         try:
             own = await load_own(opened)
-            urls = own.record.invitation.broker_urls if broker_url is None else (broker_url,)
+            invitation = own.record.invitation
+            urls = invitation.broker_urls if broker_url is None else (broker_url,)
             login = Login(own.address, password_text(own.record.credential))
+            transport = transport_of(opened, invitation, urls, login)
             context = open_context(opened, own)
             if online:
                 lease.acquire()
-            engine = Engine(context, MqttTransport(urls, login), lease)
+            engine = Engine(context, transport, lease)
             running = Running(context, engine, start=online)
             try:
                 yield cls(context, running)

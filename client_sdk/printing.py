@@ -18,6 +18,7 @@ EXIT_USAGE: Final = 2
 EXIT_TIMED_OUT: Final = 3
 
 PRIVATE_MODE: Final = 0o600
+PUBLIC_MODE: Final = 0o644
 
 CONTINUATION: Final = "\n    | "
 """How a message's further lines begin for a person: no line of another sender looks so."""
@@ -112,10 +113,19 @@ def write_private(file: Path, text: str) -> None:
     Raises:
         MisuseError: It cannot be written; what was there may be gone.
     """
+    _write(file, text, PRIVATE_MODE)
+
+
+def write_public(file: Path, text: str) -> None:
+    """Write a file that everybody may read; raises as ``write_private``."""
+    _write(file, text, PUBLIC_MODE)
+
+
+def _write(file: Path, text: str, mode: int) -> None:
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_MODE)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            os.fchmod(descriptor, PRIVATE_MODE)
+            os.fchmod(descriptor, mode)
             opened.write(text)
     except OSError as error:
         raise MisuseError(f"cannot write {file}: {error.strerror}; choose another place") from error

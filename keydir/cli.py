@@ -34,7 +34,7 @@ Database = Annotated[
 ]
 BrokerUrls = Annotated[
     list[str] | None,
-    typer.Option("--broker-url", help="mqtt://host:port; may be given several times."),
+    typer.Option("--broker-url", help="mqtt(s)://host:port or ws(s)://…; may be repeated."),
 ]
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from client_sdk.entropy import draw_bytes, draw_id
 from client_sdk.transport.errors import InvalidBrokerUrlError
-from client_sdk.transport.mqtt import MqttTransport, parse_broker_url
+from client_sdk.transport.mqtt import MqttTransport
+from client_sdk.transport.tls import CaPin, PassingMemory
+from client_sdk.transport.urls import parse_broker_url
 from client_sdk.wire.bundle import DEVICE_LIST
 from client_sdk.wire.directory import enroll_login_secret
 from client_sdk.wire.encoded_keys import SigningKey
@@ -32,7 +34,7 @@ from client_sdk.wire.invitation import (
 )
 from client_sdk.wire.limits import MAX_DISPLAY_NAME_CHARACTERS
 from keydir.config import DirectorySettings
-from keydir.data import DirectoryKeys, read_broker_urls, read_keys
+from keydir.data import DirectoryKeys, read_broker_urls, read_ca_fingerprint, read_keys
 from keydir.desk import wall_ms
 from keydir.enrollment import used_numbers
 from keydir.errors import DataDirectoryError, NoBrokerUrlError, UnknownUserError, UserExistsError
@@ -105,7 +107,9 @@ async def run_directory(
     for url in settings.broker_urls:
         parse_broker_url(url)
     prepared = prepare_directory(settings)
-    transport = MqttTransport(settings.broker_urls, prepared.login)
+    fingerprint = _pinned_for(settings, settings.broker_urls)
+    pin = None if fingerprint is None else CaPin(fingerprint, PassingMemory())
+    transport = MqttTransport(settings.broker_urls, prepared.login, pin)
     await KeyDirectory(settings, transport).run(ready)
 
 
@@ -147,7 +151,7 @@ def invite(settings: DirectorySettings, wanted: Invite) -> Invited:
         directory_id=keys.directory_id,
         directory_key=SigningKey(keys.signing.public),
         directory_hpke_key=keys.sealing.public,
-        ca_fingerprint=None,
+        ca_fingerprint=_pinned_for(settings, urls),
         expires_at=expires_at,
     )
     line = invitation if standing is None else ReturnInvitation(invitation, standing)
@@ -252,6 +256,12 @@ def _display_name(name: str) -> str:
             "nobody was invited"
         )
     return name
+
+
+def _pinned_for(settings: DirectorySettings, urls: tuple[str, ...]) -> bytes | None:
+    """Return the CA that clients of these addresses pin; without TLS there is nothing to pin."""
+    encrypted = any(parse_broker_url(url).encrypted for url in urls)
+    return read_ca_fingerprint(settings.data_dir) if encrypted else None
 
 
 def _broker_urls(settings: DirectorySettings, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ class _LoginFile(BaseModel):
 
 class _ServerFile(BaseModel):
     broker_urls: Annotated[tuple[str, ...], Field(min_length=1)]
+    ca_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
 def make_keys(data_dir: Path) -> DirectoryKeys:
@@ -112,13 +113,22 @@ def make_login(data_dir: Path, name: str = DIRECTORY_LOGIN) -> Login:
     return Login(name, _read(data_dir / LOGIN_FILE, _LoginFile).password)
 
 
-def write_broker_urls(data_dir: Path, broker_urls: tuple[str, ...]) -> None:
+def write_broker_urls(
+    data_dir: Path, broker_urls: tuple[str, ...], ca_fingerprint: bytes | None = None
+) -> None:
     """Record where devices reach the broker, for invitations made later.
+
+    Args:
+        data_dir: The server's folder.
+        broker_urls: At least one address.
+        ca_fingerprint: SHA-256 of the private CA of its certificate, which devices pin; None
+            where there is no TLS or a public CA.
 
     Raises:
         DataDirectoryError: The file cannot be written; the earlier one is left.
     """
-    _create(data_dir / SERVER_FILE, _ServerFile(broker_urls=broker_urls))
+    pinned = None if ca_fingerprint is None else ca_fingerprint.hex()
+    _create(data_dir / SERVER_FILE, _ServerFile(broker_urls=broker_urls, ca_fingerprint=pinned))
 
 
 def read_broker_urls(data_dir: Path) -> tuple[str, ...]:
@@ -129,6 +139,17 @@ def read_broker_urls(data_dir: Path) -> tuple[str, ...]:
     """
     path = data_dir / SERVER_FILE
     return _read(path, _ServerFile).broker_urls if path.exists() else ()
+
+
+def read_ca_fingerprint(data_dir: Path) -> bytes | None:
+    """Return the fingerprint that ``write_broker_urls`` recorded, if any.
+
+    Raises:
+        DataDirectoryError: The file is damaged.
+    """
+    path = data_dir / SERVER_FILE
+    pinned = _read(path, _ServerFile).ca_fingerprint if path.exists() else None
+    return None if pinned is None else bytes.fromhex(pinned)
 
 
 def lock_names(data_dir: Path) -> list[str | None]:

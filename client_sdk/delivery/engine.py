@@ -66,7 +66,7 @@ class Engine:
         self._transport = transport
         self._lease = lease
         self._inbox = Inbox(context)
-        self._outbox = Outbox(context, pace.resend_seconds)
+        self._outbox = Outbox(context, pace)
         self._upkeep = Upkeep(context)
         self._healing = Healing(context, pace.ask_again_seconds)
         self.guard = Guard(context, lease)
@@ -184,6 +184,7 @@ class Engine:
                 topics.reply_filter(address),
                 topics.event_filter(address),
                 topics.inbox_filter(address),
+                topics.notice_filter(address),
             )
             self._context.directory.attach(connection)
             self._context.changed_bell.ring()
@@ -215,6 +216,7 @@ class Engine:
         routes: tuple[tuple[str, Callable[[Incoming], None]], ...] = (
             (topics.inbox_prefix(address), self._inbox.put),
             (topics.event_prefix(address), self._directory_event),
+            (topics.notice_prefix(address), self._outbox.full.receive),
             (topics.reply_prefix(address), self._context.directory.receive),
         )
         async for incoming in connection.incoming():

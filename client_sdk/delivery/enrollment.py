@@ -8,6 +8,7 @@ from client_sdk import entropy
 from client_sdk.core import hpke
 from client_sdk.core.hpke import HpkeKeyPair
 from client_sdk.core.keys import Ed25519KeyPair, verify
+from client_sdk.delivery.broker import transport_of
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import open_context
 from client_sdk.delivery.errors import (
@@ -32,7 +33,7 @@ from client_sdk.machine.device import (
 from client_sdk.machine.linking import LinkingRecord, stored_device
 from client_sdk.stores.ports import ClientStore
 from client_sdk.transport.errors import ConnectionLostError, LoginRefusedError
-from client_sdk.transport.mqtt import Login, MqttTransport
+from client_sdk.transport.mqtt import Login
 from client_sdk.transport.ports import Connection
 from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
@@ -114,7 +115,7 @@ async def finish(store: ClientStore, record: DeviceRecord, urls: Sequence[str]) 
         TransportError: The broker is away; the same call goes on later.
     """
     if record.stage == Stage.KEYS_MADE:
-        reply = await _redeem(record, urls)
+        reply = await _redeem(store, record, urls)
         record = record._replace(stage=Stage.ENROLLED, role=reply.role, name=reply.name)
         await store.commit(Changes(device=encode_device(record)))
     if record.stage == Stage.ENROLLED:
@@ -146,10 +147,11 @@ def sealed_request(invitation: Invitation, request: EnrollRequest) -> bytes:
     return hpke.seal(invitation.directory_hpke_key, encode(request), info)
 
 
-async def _redeem(record: DeviceRecord, urls: Sequence[str]) -> EnrollReply:
+async def _redeem(store: ClientStore, record: DeviceRecord, urls: Sequence[str]) -> EnrollReply:
     invitation = record.invitation
+    transport = transport_of(store, invitation, urls, enroll_login(invitation))
     try:
-        async with MqttTransport(urls, enroll_login(invitation)).connect() as connection:
+        async with transport.connect() as connection:
             await connection.subscribe(topics.enrolled(invitation.invitation_id))
             reply = await _exchange(connection, record)
     except LoginRefusedError as error:
@@ -229,7 +231,7 @@ async def verified_answers(
 async def _publish_prekeys(store: ClientStore, record: DeviceRecord, urls: Sequence[str]) -> None:
     context = open_context(store, load_device(record))
     login = Login(record.address, password_text(record.credential))
-    async with MqttTransport(urls, login).connect() as connection:
+    async with transport_of(store, record.invitation, urls, login).connect() as connection:
         await connection.subscribe(topics.reply_filter(record.address))
         context.directory.attach(connection)
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from client_sdk import entropy
 from client_sdk.core.hpke import HpkeKeyPair
+from client_sdk.delivery.broker import transport_of
 from client_sdk.delivery.enrollment import enroll_login, sealed_request, verified_answers
 from client_sdk.delivery.errors import (
     AlreadyEnrolledError,
@@ -24,7 +25,6 @@ from client_sdk.machine.linking import (
 )
 from client_sdk.stores.ports import ClientStore
 from client_sdk.transport.errors import ConnectionLostError, LoginRefusedError
-from client_sdk.transport.mqtt import MqttTransport
 from client_sdk.transport.ports import Connection
 from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
@@ -97,8 +97,9 @@ async def join(store: ClientStore, record: LinkingRecord, urls: Sequence[str]) -
         TransportError: The broker is away; the same call goes on later.
     """
     invitation = record.code.invitation
+    transport = transport_of(store, invitation, urls, enroll_login(invitation))
     try:
-        async with MqttTransport(urls, enroll_login(invitation)).connect() as connection:
+        async with transport.connect() as connection:
             await connection.subscribe(topics.enrolled(invitation.invitation_id))
             reply = await _wait_for_approval(connection, record)
     except LoginRefusedError as error:

@@ -16,7 +16,8 @@ from client_sdk.delivery.errors import (
     RateLimitedError,
 )
 from client_sdk.delivery.fresh import fresh_envelopes
-from client_sdk.delivery.pace import step
+from client_sdk.delivery.full_mailboxes import FullMailboxes
+from client_sdk.delivery.pace import Pace, step
 from client_sdk.machine.changes import (
     Changes,
     Message,
@@ -26,7 +27,7 @@ from client_sdk.machine.changes import (
     combine,
 )
 from client_sdk.machine.errors import IdentityChangedError, NoSessionError
-from client_sdk.machine.events import Failed, RecipientInactive
+from client_sdk.machine.events import Failed, MailboxFull, RecipientInactive
 from client_sdk.machine.identity import is_held
 from client_sdk.machine.sending import plan_message, writable
 from client_sdk.machine.state import PeerState, based_on
@@ -61,10 +62,12 @@ _logger = logging.getLogger(__name__)
 class Outbox:
     """The sending half of one open device."""
 
-    def __init__(self, context: Context, resend_seconds: tuple[float, ...]) -> None:
+    def __init__(self, context: Context, pace: Pace) -> None:
         """Start with no user held back."""
+        self.full = FullMailboxes(context.own.address, pace.full_mailbox_seconds)
+        """The recipients for whom the broker takes no more mail now."""
         self._context = context
-        self._resend_seconds = resend_seconds
+        self._resend_seconds = pace.resend_seconds
         self._not_before: dict[UserName, float] = {}
         self.rounds_begun = 0
         """How often queued messages were looked through."""
@@ -142,14 +145,27 @@ class Outbox:
 
     async def _publish(self, connection: Connection, due: list[OutboxEnvelope]) -> None:
         sender = self._context.own.address
-        async with asyncio.TaskGroup() as group:
-            for one in due:
-                topic = topics.inbox(one.recipient, sender, one.envelope_id)
-                group.create_task(connection.publish(topic, one.payload, retain=True))
+        publishing: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                for one in due:
+                    topic = topics.inbox(one.recipient, sender, one.envelope_id)
+                    task = group.create_task(connection.publish(topic, one.payload, retain=True))
+                    self.full.watch(one.envelope_id, task)
+                    publishing.append(task)
+        finally:
+            self.full.forget()
+        outcomes = list(zip(due, publishing, strict=True))
+        taken = [one for one, task in outcomes if not task.cancelled()]
         now = now_ms()
         await self._context.store.mark_published(
-            [PublishedMark(one.envelope_id, now + self._resend_ms(one.attempts)) for one in due]
+            [PublishedMark(one.envelope_id, now + self._resend_ms(one.attempts)) for one in taken]
         )
+        self.full.taken(one.recipient for one in taken)
+        for recipient in {one.recipient for one, task in outcomes if task.cancelled()}:
+            delay = self.full.refused(recipient)
+            await self._context.store.postpone(recipient, now + round(delay * 1000))
+            self._context.events.emit([MailboxFull(recipient, delay)])
         self._context.changed_bell.ring()
 
     async def _plan_user(self, user: UserName) -> None:

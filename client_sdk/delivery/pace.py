@@ -6,6 +6,9 @@ from typing import Final
 RESEND_SECONDS: Final = (30.0, 120.0, 600.0, 3600.0)
 """When an envelope without a receipt is published again; the last repeats."""
 
+FULL_MAILBOX_SECONDS: Final = (30.0, 60.0, 120.0)
+"""When a mailbox that the broker called full is tried again; the last repeats."""
+
 RESYNC_SECONDS: Final = (5.0, 10.0, 180.0)
 """When the inbox is subscribed to again; the last repeats."""
 
@@ -21,6 +24,7 @@ class Pace:
     """The pace of one engine: an app keeps the defaults, a simulation runs faster."""
 
     resend_seconds: tuple[float, ...] = RESEND_SECONDS
+    full_mailbox_seconds: tuple[float, ...] = FULL_MAILBOX_SECONDS
     resync_seconds: tuple[float, ...] = RESYNC_SECONDS
     ask_again_seconds: float = ASK_AGAIN_SECONDS
     list_check_seconds: tuple[float, ...] = LIST_CHECK_SECONDS

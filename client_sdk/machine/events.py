@@ -129,6 +129,13 @@ class RecipientInactive(NamedTuple):
     user: UserName
 
 
+class MailboxFull(NamedTuple):
+    """The broker takes no more mail for a device now; what waits is published again later."""
+
+    device: DeviceAddress
+    retry_in: float
+
+
 class CloneSuspected(NamedTuple):
     """A device of a contact sent two different envelopes in one place of a session.
 
@@ -198,6 +205,7 @@ Event = (
     | Equivocation
     | SentElsewhere
     | RecipientInactive
+    | MailboxFull
     | CloneSuspected
     | SessionRenewed
     | SessionDamaged

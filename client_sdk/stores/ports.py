@@ -93,6 +93,14 @@ class ClientStore(HealingStore, Protocol):
         """Return the device's own encoded record, or None in a new store."""
         ...
 
+    async def pinned_ca(self) -> bytes | None:
+        """Return the certificate of the pinned CA in DER, or None before it was met."""
+        ...
+
+    async def keep_pinned_ca(self, certificate: bytes) -> None:
+        """Keep the certificate of the pinned CA in place of an earlier one."""
+        ...
+
     async def reserve(self, counter: str, count: int) -> int:
         """Take ``count`` numbers of a counter for good; return the first, from 1."""
         ...
@@ -145,6 +153,10 @@ class ClientStore(HealingStore, Protocol):
 
     async def mark_published(self, marks: Sequence[PublishedMark]) -> None:
         """Note the broker's acknowledgements, relaxed; receipts leave the outbox by it."""
+        ...
+
+    async def postpone(self, recipient: DeviceAddress, next_at: int) -> None:
+        """Make the envelopes for ``recipient`` due at ``next_at`` at the earliest."""
         ...
 
     async def publish_again(self, now: int) -> None:

@@ -19,6 +19,7 @@ from client_sdk.stores import rows
 from client_sdk.stores.healing_rows import HealingQueries
 from client_sdk.stores.identity_queries import IdentityQueries
 from client_sdk.stores.late_queries import LateQueries
+from client_sdk.stores.pin_queries import PinQueries
 from client_sdk.stores.ports import (
     Backlog,
     Counts,
@@ -36,7 +37,7 @@ Result = TypeVar("Result")
 Row = rows.Row
 
 
-class StoreQueries(HealingQueries, LateQueries, IdentityQueries):
+class StoreQueries(HealingQueries, LateQueries, IdentityQueries, PinQueries):
     """All of ``ClientStore`` in SQL; what the file is and who may read it is decided elsewhere."""
 
     async def commit(self, changes: Changes, *, relaxed: bool = False) -> None:
@@ -100,6 +101,13 @@ class StoreQueries(HealingQueries, LateQueries, IdentityQueries):
     async def mark_published(self, marks: Sequence[PublishedMark]) -> None:
         """Note the broker's acknowledgements."""
         await self._write(lambda database: _mark_published(database, marks), relaxed=True)
+
+    async def postpone(self, recipient: DeviceAddress, next_at: int) -> None:
+        """Make the envelopes for ``recipient`` due later."""
+        await self._execute(
+            "UPDATE outbox SET next_at = ?1 WHERE recipient = ?2 AND next_at < ?1",
+            (next_at, recipient),
+        )
 
     async def publish_again(self, now: int) -> None:
         """Make every envelope due."""

@@ -105,6 +105,9 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) WITHOUT ROWID;
     CREATE INDEX late_of_user ON late (user, device);
     """,
+    """
+    CREATE TABLE pinned_ca (id INTEGER PRIMARY KEY CHECK (id = 1), certificate BLOB NOT NULL);
+    """,
 )
 """One script a version: script n takes a store from version n - 1 to n."""
 

@@ -33,7 +33,43 @@ class SubscriptionRefusedError(TransportError):
     code = "subscription_refused"
 
 
+class BrokerNotTrustedError(TransportError):
+    """TLS with the broker did not come about; not a byte of MQTT was sent."""
+
+    code = "broker_not_trusted"
+
+
+class WrongCaError(BrokerNotTrustedError):
+    """The broker's certificate is of another authority than the one that this device trusts."""
+
+    code = "wrong_ca"
+
+
+class CertificateExpiredError(BrokerNotTrustedError):
+    """The broker's certificate is not valid now."""
+
+    code = "certificate_expired"
+
+
+class WrongHostError(BrokerNotTrustedError):
+    """The broker's certificate is for other hosts than the one in the address."""
+
+    code = "wrong_host"
+
+
+class TlsTooOldError(BrokerNotTrustedError):
+    """The broker speaks no version of TLS from 1.2 on."""
+
+    code = "tls_too_old"
+
+
+class UnencryptedBrokerError(MisuseError):
+    """A device that pinned its broker's authority was to connect over the network without TLS."""
+
+    code = "unencrypted_broker"
+
+
 class InvalidBrokerUrlError(MisuseError):
-    """A broker address that is not ``mqtt://host[:port]``."""
+    """A broker address that ``parse_broker_url`` does not take."""
 
     code = "invalid_broker_url"

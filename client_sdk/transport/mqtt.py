@@ -4,11 +4,11 @@ import asyncio
 import logging
 import math
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
 import aiomqtt
 from paho.mqtt.client import (
@@ -18,19 +18,25 @@ from paho.mqtt.client import (
 )
 
 from client_sdk.transport.errors import (
+    BrokerNotTrustedError,
     BrokerUnreachableError,
     ConnectionLostError,
-    InvalidBrokerUrlError,
     LoginRefusedError,
     SubscriptionRefusedError,
 )
 from client_sdk.transport.ports import Connection, Incoming
+from client_sdk.transport.tls import CaPin
+from client_sdk.transport.trust import Trust
+from client_sdk.transport.urls import BrokerAddress, parse_broker_url, usable_urls
 
-DEFAULT_PORT: Final = 1883
 KEEPALIVE_SECONDS: Final = 30
 ANSWER_TIMEOUT_SECONDS: Final = 10.0
 MAX_IN_FLIGHT: Final = 100
 """Unacknowledged publishes; a window of 20 already fills every measured broker."""
+
+MAX_ABANDONED: Final = MAX_IN_FLIGHT // 2
+"""Publications given up before their acknowledgement; each takes a place of the window until the
+connection ends, so that after this many a new one is made."""
 
 SUBSCRIBE_QOS: Final = 0
 """The clear acknowledges a message; what a slow connection drops comes with the next resync."""
@@ -51,14 +57,6 @@ _paho_logger.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerAddress:
-    """Host and port of one broker."""
-
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
 class Login:
     """An MQTT login; the client id is the user name, so one login is one connection."""
 
@@ -66,37 +64,25 @@ class Login:
     password: str = field(repr=False)
 
 
-def parse_broker_url(url: str) -> BrokerAddress:
-    """Return host and port of ``mqtt://host[:port]``.
-
-    Raises:
-        InvalidBrokerUrlError: It is anything else.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port or DEFAULT_PORT
-    except ValueError as error:
-        raise InvalidBrokerUrlError(f"not a broker address: {url!r}") from error
-    if parts.scheme != "mqtt" or not parts.hostname or parts.path not in {"", "/"} or parts.query:
-        raise InvalidBrokerUrlError(
-            f"not a broker address: {url!r}; expected mqtt://host:port and nothing more"
-        )
-    return BrokerAddress(parts.hostname, port)
-
-
 class MqttTransport:
     """The way to one broker, tried at each of its addresses in turn."""
 
-    def __init__(self, urls: Sequence[str], login: Login) -> None:
+    def __init__(self, urls: Sequence[str], login: Login, pin: CaPin | None = None) -> None:
         """Keep addresses and login; nothing is opened yet.
 
+        Args:
+            urls: Addresses of one broker, of any schemes; see ``usable_urls``.
+            login: Whose connection it is.
+            pin: The private CA that alone is trusted; None trusts the system's authorities.
+
         Raises:
-            InvalidBrokerUrlError: A URL is not ``mqtt://host[:port]``, or there is none.
+            InvalidBrokerUrlError: A URL is no broker address, or there is none.
+            UnencryptedBrokerError: There is a pin, and no address can be used under it.
         """
-        if not urls:
-            raise InvalidBrokerUrlError("no broker address was given")
-        self._addresses = tuple(parse_broker_url(url) for url in urls)
+        usable = usable_urls(urls, pinned=pin is not None)
+        self._addresses = tuple(parse_broker_url(url) for url in usable)
         self._login = login
+        self._trust = Trust(pin)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
@@ -112,26 +98,15 @@ class MqttTransport:
                 _logger.debug("closing: %s", error)
 
     async def _open(self) -> aiomqtt.Client:
-        unreachable: aiomqtt.MqttError | None = None
+        unreachable: Exception | None = None
+        untrusted: BrokerNotTrustedError | None = None
         for address in self._addresses:
-            client = aiomqtt.Client(
-                address.host,
-                address.port,
-                username=self._login.username,
-                password=self._login.password,
-                identifier=self._login.username,
-                logger=_paho_logger,
-                protocol=aiomqtt.ProtocolVersion.V311,
-                clean_session=True,
-                timeout=math.inf,  # _answer_in_time bounds every wait
-                keepalive=KEEPALIVE_SECONDS,
-                max_inflight_messages=MAX_IN_FLIGHT,
-                socket_options=_NO_DELAY,
-            )
-            client.pending_calls_threshold = 10 * MAX_IN_FLIGHT
             try:
                 async with _answer_in_time():
-                    return await _entered(client)
+                    context = await self._trust.context(address)
+                    return await _entered(_client(address, self._login, context))
+            except BrokerNotTrustedError as error:
+                untrusted = untrusted or error
             except aiomqtt.MqttCodeError as error:
                 if _code(error) in _REFUSED_LOGIN:
                     raise LoginRefusedError(
@@ -139,9 +114,11 @@ class MqttTransport:
                         "server cannot check logins now; nothing was changed"
                     ) from error
                 unreachable = error
-            except aiomqtt.MqttError as error:
+            except (aiomqtt.MqttError, OSError, UnicodeError) as error:
                 unreachable = error
-        shown = ", ".join(f"{address.host}:{address.port}" for address in self._addresses)
+        if untrusted is not None:  # it tells more than that others did not answer
+            raise untrusted
+        shown = ", ".join(address.authority for address in self._addresses)
         raise BrokerUnreachableError(
             f"no broker answers at {shown}: start it, or check the address"
         ) from unreachable
@@ -153,6 +130,7 @@ class MqttConnection:
     def __init__(self, client: aiomqtt.Client) -> None:
         """Wrap a client that is connected."""
         self._client = client
+        self._abandoned = 0
 
     async def subscribe(self, *filters: str) -> None:
         """Subscribe at ``SUBSCRIBE_QOS``, see ``Connection``."""
@@ -174,11 +152,16 @@ class MqttConnection:
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish at QoS 1, see ``Connection``."""
+        if self._abandoned >= MAX_ABANDONED:
+            raise ConnectionLostError("too many messages were never acknowledged")
         try:
             async with _answer_in_time():
                 await self._client.publish(topic, payload, qos=1, retain=retain)
         except aiomqtt.MqttError as error:
             raise ConnectionLostError("the broker did not acknowledge a message") from error
+        except asyncio.CancelledError:
+            self._abandoned += 1
+            raise
 
     async def incoming(self) -> AsyncIterator[Incoming]:
         """Yield what arrives, see ``Connection``."""
@@ -207,13 +190,41 @@ async def _answer_in_time() -> AsyncIterator[None]:
         raise aiomqtt.MqttError("the broker did not answer in time") from error
 
 
+def _client(address: BrokerAddress, login: Login, context: ssl.SSLContext | None) -> aiomqtt.Client:
+    client = aiomqtt.Client(
+        address.host,
+        address.port,
+        username=login.username,
+        password=login.password,
+        identifier=login.username,
+        logger=_paho_logger,
+        protocol=aiomqtt.ProtocolVersion.V311,
+        clean_session=True,
+        timeout=math.inf,  # _answer_in_time bounds every wait
+        keepalive=KEEPALIVE_SECONDS,
+        max_inflight_messages=MAX_IN_FLIGHT,
+        socket_options=_NO_DELAY,
+        tls_context=context,
+        transport="websockets" if address.websocket else "tcp",
+        websocket_path=address.path or None,
+        websocket_headers=lambda headers: _upgrade_headers(headers, address),
+    )
+    client.pending_calls_threshold = 10 * MAX_IN_FLIGHT
+    return client
+
+
+def _upgrade_headers(headers: dict[str, str], address: BrokerAddress) -> dict[str, str]:
+    """Return the headers of an upgrade without the origin: only pages in browsers have one."""
+    return {**{n: text for n, text in headers.items() if n != "Origin"}, "Host": address.authority}
+
+
 async def _entered(client: aiomqtt.Client) -> aiomqtt.Client:
     """Connect; failing or cancelled, no socket and no task stay behind: aiomqtt leaves them."""
     paho = client._client  # noqa: SLF001 - aiomqtt can only end a connection that is up
     entering = asyncio.ensure_future(client.__aenter__())
     try:
         return await asyncio.shield(entering)
-    except (aiomqtt.MqttError, asyncio.CancelledError):
+    except BaseException:
         entering.add_done_callback(lambda ended: _abandon(ended, paho))
         entering.cancel()
         if paho.socket() is None:  # a thread opens it and cannot be stopped: nobody will serve it

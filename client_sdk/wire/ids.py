@@ -22,6 +22,9 @@ EnvelopeId = NewType("EnvelopeId", str)
 RequestId = NewType("RequestId", str)
 """One directory request; the same form as an envelope id."""
 
+NoticeId = NewType("NoticeId", str)
+"""26 characters, random: names one message of the broker to a device."""
+
 EventId = NewType("EventId", str)
 """One retained directory event; the same form as an envelope id."""
 

@@ -13,13 +13,18 @@ from client_sdk.wire.ids import (
     EnvelopeId,
     EventId,
     InvitationId,
+    NoticeId,
     RequestId,
     is_random_id,
     parse_address,
 )
 
 ROOT: Final = "v1"
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+SEGMENT_PATTERN: Final = "[A-Za-z0-9_-]{1,64}"
+_SEGMENT: Final = re.compile(SEGMENT_PATTERN)
+
+DEVICE_TREES: Final = f"{ROOT}/u/"
+"""What the topics of everything that is for a device begin with."""
 
 DIRECTORY_REQUESTS: Final = f"{ROOT}/kd/req/+/+"
 """What the key directory subscribes to for requests of devices."""
@@ -105,6 +110,21 @@ def event(device: DeviceAddress, event_id: EventId) -> str:
 def event_filter(device: DeviceAddress) -> str:
     """Return the filter of all directory events for ``device``."""
     return f"{ROOT}/u/{device}/kd/event/+"
+
+
+def notice(device: DeviceAddress, notice_id: NoticeId) -> str:
+    """Return the topic of what the broker tells ``device``: QoS 1, not retained."""
+    return f"{ROOT}/u/{device}/notice/{notice_id}"
+
+
+def notice_prefix(device: DeviceAddress) -> str:
+    """Return what the topics of all that the broker tells ``device`` begin with."""
+    return f"{ROOT}/u/{device}/notice/"
+
+
+def notice_filter(device: DeviceAddress) -> str:
+    """Return the filter of all that the broker tells ``device``."""
+    return f"{ROOT}/u/{device}/notice/+"
 
 
 def enroll(invitation_id: InvitationId) -> str:

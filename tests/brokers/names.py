@@ -22,8 +22,14 @@ def waiting(broker: EmbeddedBroker) -> dict[str, bytes]:
     """What waits in the broker, read past every rule."""
     assert broker._engine is not None
     mail = broker._engine.mail
-    found = {topic: mail.get(topic) for topic in mail.matching("#")}
-    return {topic: message.payload for topic, message in found.items() if message is not None}
+    found: dict[str, bytes] = {}
+    for topic, place in mail.index.matching("#"):
+        payload = mail._unwritten(place.number)
+        if payload is None:
+            file = mail._opened()
+            payload = mail._thread.submit(file.payloads, [place.number]).result()[place.number]
+        found[topic] = payload
+    return found
 
 
 def envelope(topic: str, payload: bytes = b"sealed") -> Publication:

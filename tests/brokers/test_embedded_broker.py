@@ -4,9 +4,13 @@ import socket
 
 import pytest
 
-from broker.connection import MAX_FILTERS, MAX_UNSENT_BYTES
+from broker.connection import Connection
 from broker.embedded import EmbeddedBroker
+from broker.limits import BrokerLimits
+from broker.link import HIGH_WATER_BYTES
+from broker.settings import BrokerSettings
 from client_sdk.wire.limits import MAX_ENVELOPE_BYTES, MAX_PACKET_BYTES
+from tests.brokers.memory_credentials import MemoryCredentials
 from tests.brokers.names import (
     ALICE,
     BOB,
@@ -19,6 +23,7 @@ from tests.brokers.names import (
 )
 from tests.brokers.raw_client import RawClient, packet, publish_packet
 
+MAX_FILTERS = BrokerLimits().max_filters
 REPLY = f"v1/u/bob-1/kd/{numbered_id(1)}"
 
 
@@ -71,7 +76,7 @@ async def test_live_mail_has_the_lower_of_both_qos(
 
 async def test_overlapping_filters_deliver_one_copy(broker: EmbeddedBroker) -> None:
     bob = await RawClient.login(broker.port, BOB)
-    assert await bob.subscribe("v1/u/bob-1/#", "v1/u/bob-1/in/+/+", qos=2) == [1, 1]
+    assert await bob.subscribe("v1/u/bob-1/#", "v1/u/bob-1/in/+/+", qos=2) == [2, 2]
     alice = await RawClient.login(broker.port, ALICE)
     await alice.publish(mail_topic(1), b"sealed")
     assert len(await bob.until_quiet()) == 1
@@ -184,10 +189,9 @@ async def test_what_is_no_login_is_closed(broker: EmbeddedBroker, garbage: bytes
         b"\x36\x00",
         b"\x32\x03\x00\x09a",
         b"\x30\x05\x00\x03a/#",
-        b"\x34\x07\x00\x03v/x\x00\x01",
+        b"\x34\x07\x00\x03v/x\x00\x00",
         b"\x80\x02\x00\x01",
         b"\x82\x02\x00\x01",
-        b"\x50\x02\x00\x01",
     ],
 )
 async def test_a_rule_broken_after_the_login_ends_that_connection_only(
@@ -209,32 +213,52 @@ async def test_a_session_to_be_kept_is_refused(broker: EmbeddedBroker) -> None:
 
 
 async def test_a_socket_without_a_login_is_closed(
-    broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+    settings: BrokerSettings, credentials: MemoryCredentials
 ) -> None:
-    monkeypatch.setattr("broker.engine.CONNECT_SECONDS", 0.2)
+    hasty = settings.model_copy(update={"limits": BrokerLimits(connect_seconds=0.2)})
+    broker = EmbeddedBroker(hasty, credentials)
+    await broker.start()
     client = await RawClient.open(broker.port)
     client.writer.write(b"\x10")
-    assert await client.is_closed(seconds=2)
+    assert await client.is_closed()
     await client.close()
+    await broker.stop()
 
 
 async def test_small_packets_are_not_delayed(broker: EmbeddedBroker) -> None:
     bob = await RawClient.login(broker.port, BOB)
-    assert broker._engine is not None
-    accepted = broker._engine.connections[BOB]._writer.get_extra_info("socket")
+    transport = connection_of(broker, BOB).link._transport
+    assert transport is not None
+    accepted = transport.get_extra_info("socket")
     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     await bob.disconnect()
 
 
-async def test_a_reader_that_never_reads_holds_up_nobody(broker: EmbeddedBroker) -> None:
+async def test_a_reader_that_never_reads_holds_up_nobody_and_misses_no_waiting_mail(
+    settings: BrokerSettings, credentials: MemoryCredentials
+) -> None:
+    few = settings.model_copy(update={"limits": BrokerLimits(max_queue_messages=10)})
+    broker = EmbeddedBroker(few, credentials)
+    await broker.start()
     sleeper = await RawClient.login(broker.port, BOB)
     await sleeper.subscribe("v1/u/bob-1/#")
     sleeper.writer.transport.pause_reading()
     alice = await RawClient.login(broker.port, ALICE)
-    for number in range(150):
-        assert await alice.publish(mail_topic(number), bytes(MAX_ENVELOPE_BYTES))
-    assert broker._engine is not None
-    unsent = broker._engine.connections[BOB]._writer.transport.get_write_buffer_size()
-    assert MAX_UNSENT_BYTES < unsent < MAX_UNSENT_BYTES + MAX_PACKET_BYTES
+    sent = {mail_topic(number): bytes(MAX_ENVELOPE_BYTES - number) for number in range(150)}
+    for topic, payload in sent.items():
+        assert await alice.publish(topic, payload)
+    connection = connection_of(broker, BOB)
+    assert connection.link.unsent_bytes < HIGH_WATER_BYTES + 2 * MAX_PACKET_BYTES
+    assert connection.subscriber.outbound.queued == 10
+    assert connection.subscriber.missed
+    sleeper.writer.transport.resume_reading()
+    received = await sleeper.until(150)
+    assert {message.topic: message.payload for message in received} == sent
     await alice.disconnect()
-    sleeper.abort()
+    await sleeper.disconnect()
+    await broker.stop()
+
+
+def connection_of(broker: EmbeddedBroker, login: str) -> Connection:
+    assert broker._engine is not None
+    return broker._engine.clients.connections[login]

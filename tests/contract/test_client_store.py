@@ -128,6 +128,13 @@ async def test_the_devices_record_is_replaced(store: ClientStore) -> None:
         assert await store.device() == record
 
 
+async def test_the_pinned_ca_is_kept_and_replaced(store: ClientStore) -> None:
+    assert await store.pinned_ca() is None
+    await store.keep_pinned_ca(b"first")
+    await store.keep_pinned_ca(b"second")
+    assert await store.pinned_ca() == b"second"
+
+
 async def test_all_rows_of_a_user_come_back_as_they_were_written(store: ClientStore) -> None:
     peer = Peer(
         BOB,
@@ -269,6 +276,11 @@ async def test_envelopes_are_due_until_receipted_and_receipts_until_published(
     stored = await store.message(message.message_id)
     assert stored is not None
     assert stored.message.state is MessageState.PUBLISHED
+    await store.postpone(BOB_1, NOW + 20)
+    await store.postpone(DeviceAddress("bob-2"), NOW + 90)
+    assert await store.next_envelope_at() == NOW + 30
+    await store.postpone(BOB_1, NOW + 40)
+    assert await store.next_envelope_at() == NOW + 40
     await store.publish_again(NOW + 5)
     assert await store.next_envelope_at() == NOW + 5
     await store.publish_again(NOW + 99)

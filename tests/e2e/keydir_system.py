@@ -172,10 +172,10 @@ class DirectoryProcess:
         self.process = process
 
     @classmethod
-    async def start(cls, system: System, *where: str) -> "DirectoryProcess":
+    async def start(cls, system: System, *where: str, url: str | None = None) -> "DirectoryProcess":
         place = where or ("--data", str(system.settings.data_dir))
         process = await asyncio.create_subprocess_exec(
-            *command("keydir", "--json", "--broker-url", system.url, *place),
+            *command("keydir", "--json", "--broker-url", url or system.url, *place),
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.connection import MAX_FILTERS
 from broker.embedded import EmbeddedBroker
+from broker.limits import BrokerLimits
 from broker.settings import BrokerSettings
 from client_sdk.core.signatures import verify_bundle
 from client_sdk.entropy import draw_id
@@ -216,7 +216,8 @@ async def test_more_revoked_devices_are_swept_than_one_connection_may_have_filte
     async with running_directory(system):
         doctor = await system.enrolled("dora", "doctor")
         gone = [
-            await system.enrolled(f"patient{n}", "patient") for n in range(MAX_FILTERS // 2 + 3)
+            await system.enrolled(f"patient{n}", "patient")
+            for n in range(BrokerLimits().max_filters // 2 + 3)
         ]
         async with system.connected(doctor) as live:
             for patient in gone:

@@ -135,7 +135,7 @@ def test_an_invitation_is_found_in_what_was_pasted(
 
 def test_a_wrong_broker_address_leaves_no_store(clinic: Clinic, tmp_path: Path) -> None:
     line = clinic.invitation("elsewhere", "patient")
-    ended = run("enroll", line, "--store", str(tmp_path / "s.db"), "--broker-url", "ws://x")
+    ended = run("enroll", line, "--store", str(tmp_path / "s.db"), "--broker-url", "http://x")
     one_clear_line(ended, 2, "address")
     assert list(tmp_path.iterdir()) == []
 

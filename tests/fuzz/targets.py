@@ -4,13 +4,11 @@ A target is called with any bytes. It returns, or raises one of the errors that 
 other exception and any failed ``assert`` is a finding.
 """
 
-import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from broker.frames import parse, read_frame
 from client_sdk.core.errors import (
     AuthenticationError,
     InvalidRecoveryCodeError,
@@ -35,6 +33,7 @@ from client_sdk.wire.errors import InvalidInvitationError, InvalidNameError, Pro
 from client_sdk.wire.ids import EnvelopeId, parse_user, split_address
 from client_sdk.wire.invitation import format_invitation, parse_invitation
 from client_sdk.wire.pq_message import decode_pq_message, encode_pq_message
+from tests.fuzz import mqtt
 from tests.unit.machine.machine_parties import make_record
 from tests.unit.wire.samples import INVITATION, RECORDS
 from tests.vectors.core_parties import NOW, Party
@@ -214,27 +213,6 @@ def _sealing_key(data: bytes) -> None:
     parse_hpke_public(data)
 
 
-LOOP: Final = asyncio.new_event_loop()
-
-
-def _mqtt(data: bytes) -> None:
-    LOOP.run_until_complete(_packets(data))
-
-
-async def _packets(data: bytes) -> None:
-    reader = asyncio.StreamReader()
-    reader.feed_data(data)
-    reader.feed_eof()
-    while (frame := await read_frame(reader)) is not None:
-        await parse(frame)
-
-
-CONNECT: Final = bytes.fromhex(
-    "102200044d51545404c2000a0007616c6963652d310007616c6963652d31000470617373"
-)
-SUBSCRIBE: Final = bytes.fromhex("820d0001000876312f752f612f2301")
-PUBLISH: Final = bytes.fromhex("330a000476312f7500026869")
-
 _PROTOCOL: Final = (ProtocolError,)
 
 TARGETS: Final[dict[str, Target]] = {
@@ -286,5 +264,5 @@ TARGETS: Final[dict[str, Target]] = {
         _sealed, (AuthenticationError,), (seal(SEALING.public, b"honest", b"info"),), weight=0.5
     ),
     "sealing key": Target(_sealing_key, _PROTOCOL, (SEALING.public,)),
-    "mqtt": Target(_mqtt, _PROTOCOL, (CONNECT, SUBSCRIBE, PUBLISH), weight=0.5),
+    "mqtt": Target(mqtt.read_all, _PROTOCOL, mqtt.HONEST, weight=0.5),
 }

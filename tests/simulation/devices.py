@@ -21,7 +21,12 @@ from tests.simulation.memory_broker import MemoryBroker
 from tests.simulation.small_directory import SmallDirectory
 from tests.unit.machine.machine_parties import make_record
 
-QUICK = Pace(resend_seconds=(0.5,), resync_seconds=(0.5,), list_check_seconds=(0.5,))
+QUICK = Pace(
+    resend_seconds=(0.5,),
+    resync_seconds=(0.5,),
+    list_check_seconds=(0.5,),
+    full_mailbox_seconds=(0.2,),
+)
 
 
 class Device:

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 
 from client_sdk.transport.errors import ConnectionLostError
 from client_sdk.transport.ports import Connection, Incoming
+from client_sdk.wire import topics
+from client_sdk.wire.codec import encode
+from client_sdk.wire.ids import RANDOM_ID_BYTES, NoticeId, random_id
+from client_sdk.wire.notice import NoticeReason, notice
 
 Answer = Callable[[str, bytes], tuple[str, bytes] | None]
 
@@ -40,6 +44,8 @@ class MemoryBroker:
     published: list[tuple[str, bytes]] = field(default_factory=list)
     connections: "list[MemoryConnection]" = field(default_factory=list)
     unreachable: bool = False
+    quota: int | None = None
+    """Envelopes of one sender for one recipient; one more is told of and not acknowledged."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -80,6 +86,19 @@ class MemoryBroker:
             if reply is not None:
                 self.forward(*reply)
 
+    def refuses(self, topic: str, payload: bytes) -> bool:
+        """Tell whether a publication is over the quota, and tell its sender."""
+        if self.quota is None or "/in/" not in topic or not payload or topic in self.retained:
+            return False
+        mailbox = topic.rpartition("/")[0] + "/"
+        if sum(one.startswith(mailbox) for one in self.retained) < self.quota:
+            return False
+        sender = topics.parse_inbox(topic).sender
+        notice_id = NoticeId(random_id(self.random.randbytes(RANDOM_ID_BYTES)))
+        told = encode(notice(NoticeReason.OVER_QUOTA, topic))
+        self.forward(topics.notice(sender, notice_id), told)
+        return True
+
     def forward(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         for connection in self.connections:
             if any(matches(topic, one) for one in connection.filters):
@@ -119,6 +138,8 @@ class MemoryConnection:
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         await self.turn()
+        if self.broker.refuses(topic, payload):
+            await asyncio.Event().wait()
         self.broker.publish(topic, payload, retain=retain)
 
     async def turn(self) -> None:

@@ -14,8 +14,8 @@ from broker.acl import (
     may_receive,
     may_subscribe,
 )
-from broker.filters import matches
 from client_sdk.wire.limits import MAX_DIRECTORY_BYTES, MAX_ENVELOPE_BYTES
+from tests.unit.broker.matching import matches
 
 ID = "a" * 26
 OTHER_ID = "b" * 26

@@ -2,11 +2,15 @@
 
 import json
 import os
+import stat
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from client_sdk.printing import Output
+from client_sdk.printing import Output, write_private, write_public
+from client_sdk.wire.errors import MisuseError
 
 FORGED = "hello\n2026-01-01 10:00  bank: send the code"
 
@@ -41,3 +45,17 @@ def test_json_and_lines_of_the_program_itself_stay_as_they_are(
     assert shown(monkeypatch, {"text": None}, "bob\n12345") == "bob\n12345\n"
     as_json = shown(monkeypatch, {"text": FORGED}, FORGED, json_lines=True)
     assert json.loads(as_json) == {"text": FORGED}
+
+
+@pytest.mark.parametrize(("write", "mode"), [(write_private, 0o600), (write_public, 0o644)])
+def test_a_files_mode_is_its_own_whatever_was_there(
+    tmp_path: Path, write: Callable[[Path, str], None], mode: int
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("something longer that was there")
+    file.chmod(0o666)
+    write(file, "new")
+    assert file.read_text() == "new"
+    assert stat.S_IMODE(file.stat().st_mode) == mode
+    with pytest.raises(MisuseError, match="no-such-folder"):
+        write(tmp_path / "no-such-folder" / "file", "new")

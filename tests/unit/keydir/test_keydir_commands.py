@@ -19,6 +19,7 @@ from keydir.data import (
     make_keys,
     make_login,
     read_broker_urls,
+    read_ca_fingerprint,
     running_lock,
     write_broker_urls,
 )
@@ -34,6 +35,7 @@ from keydir.stores.database import DatabaseUrlError, sqlite_file
 from tests.unit.keydir.keydir_parties import BROKER_URL, DirectoryParty
 
 AS_ROOT = os.geteuid() == 0
+FINGERPRINT = bytes(range(32))
 
 
 def test_keys_and_login_are_made_once_for_their_owner_only(tmp_path: Path) -> None:
@@ -221,3 +223,37 @@ def test_a_folder_without_a_directory_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     without = CliRunner().invoke(app, ["keydir", "--broker-url", BROKER_URL])
     assert (without.exit_code, without.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("urls", "pinned"),
+    [
+        (("mqtts://chat.example",), True),
+        (("mqtt://127.0.0.1", "wss://chat.example/mqtt"), True),
+        (("mqtt://vpn.example",), False),
+    ],
+)
+def test_an_invitation_to_a_server_with_a_private_ca_carries_its_fingerprint(
+    directory: DirectoryParty, urls: tuple[str, ...], pinned: bool
+) -> None:
+    bare = directory.settings.model_copy(update={"broker_urls": ()})
+    write_broker_urls(bare.data_dir, ("mqtts://chat.example",), FINGERPRINT)
+    assert read_ca_fingerprint(bare.data_dir) == FINGERPRINT
+    wanted = Invite("pat", "patient", broker_urls=urls)
+    invitation = parse_invitation(invite(bare, wanted).invitation)
+    assert invitation.ca_fingerprint == (FINGERPRINT if pinned else None)
+
+
+def test_a_server_file_of_an_earlier_version_has_no_fingerprint(directory: DirectoryParty) -> None:
+    bare = directory.settings.model_copy(update={"broker_urls": ()})
+    assert read_ca_fingerprint(bare.data_dir) is None
+    (bare.data_dir / "server.json").write_text('{"broker_urls":["mqtts://chat.example"]}')
+    assert read_ca_fingerprint(bare.data_dir) is None
+    invitation = parse_invitation(invite(bare, Invite("pat", "patient")).invitation)
+    assert invitation.ca_fingerprint is None
+
+
+def test_a_server_without_tls_again_takes_the_fingerprint_back(directory: DirectoryParty) -> None:
+    write_broker_urls(directory.settings.data_dir, ("mqtts://chat.example",), FINGERPRINT)
+    write_broker_urls(directory.settings.data_dir, ("mqtts://chat.example",))
+    assert read_ca_fingerprint(directory.settings.data_dir) is None

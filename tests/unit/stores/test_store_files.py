@@ -291,6 +291,18 @@ async def test_a_store_of_version_2_keeps_its_contacts_and_its_replay_cache(path
     await store.close()
 
 
+async def test_a_store_of_version_5_has_no_pinned_ca_and_can_keep_one(path: Path) -> None:
+    database = await make_version(path, 5)
+    database.execute("INSERT INTO device VALUES (1, x'01')")
+    database.close()
+    store = SqliteStore.open(path, PASSPHRASE)
+    assert await store.device() == b"\x01"
+    assert await store.pinned_ca() is None
+    await store.keep_pinned_ca(b"DER")
+    assert await store.pinned_ca() == b"DER"
+    await store.close()
+
+
 async def test_no_planted_secret_lies_in_any_file(path: Path) -> None:
     text, private, record = "planted text", b"planted private key " * 2, b"planted session record"
     store = SqliteStore.create(path, PASSPHRASE)

@@ -7,8 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.transport.backoff import FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, reconnect_delay
-from client_sdk.transport.errors import BrokerUnreachableError, InvalidBrokerUrlError
-from client_sdk.transport.mqtt import BrokerAddress, Login, MqttTransport, parse_broker_url
+from client_sdk.transport.errors import (
+    BrokerUnreachableError,
+    InvalidBrokerUrlError,
+    UnencryptedBrokerError,
+)
+from client_sdk.transport.mqtt import Login, MqttTransport
+from client_sdk.transport.urls import BrokerAddress, Scheme, parse_broker_url, usable_urls
 
 
 @pytest.mark.parametrize(
@@ -26,9 +31,77 @@ def test_an_address_has_a_host_and_a_port(url: str, host: str, port: int) -> Non
 
 
 @pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("mqtts://a", BrokerAddress("a", 8883, Scheme.MQTTS)),
+        ("mqtts://a:1/", BrokerAddress("a", 1, Scheme.MQTTS)),
+        ("ws://a", BrokerAddress("a", 80, Scheme.WS, "/mqtt")),
+        ("ws://a:8080/", BrokerAddress("a", 8080, Scheme.WS, "/")),
+        ("wss://a", BrokerAddress("a", 443, Scheme.WSS, "/mqtt")),
+        ("wss://[::1]:9/b/c%20d", BrokerAddress("::1", 9, Scheme.WSS, "/b/c%20d")),
+        ("WSS://A.example", BrokerAddress("a.example", 443, Scheme.WSS, "/mqtt")),
+    ],
+)
+def test_a_scheme_decides_on_port_and_path(url: str, address: BrokerAddress) -> None:
+    assert parse_broker_url(url) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("10.0.0.1", False),
+        ("localhost.example", False),
+        ("127.0.0.1.example", False),
+    ],
+)
+def test_a_broker_on_this_machine_is_recognised(host: str, loopback: bool) -> None:
+    assert BrokerAddress(host, 1).loopback is loopback
+
+
+PLAIN, TUNNEL, ENCRYPTED, PAGE = "mqtt://a", "ws://127.0.0.1", "mqtts://a", "wss://a"
+
+
+@pytest.mark.parametrize(
+    ("urls", "pinned", "usable"),
+    [
+        ([PLAIN], False, [PLAIN]),
+        ([PLAIN, TUNNEL], False, [PLAIN, TUNNEL]),
+        ([PLAIN, ENCRYPTED], False, [ENCRYPTED]),
+        ([TUNNEL, PAGE, PLAIN, ENCRYPTED], False, [PAGE, ENCRYPTED]),
+        ([TUNNEL, PAGE], True, [PAGE]),
+        ([TUNNEL, PLAIN], True, [TUNNEL]),
+        ([PAGE], True, [PAGE]),
+    ],
+)
+def test_where_tls_is_to_be_had_nothing_goes_without_it(
+    urls: list[str], pinned: bool, usable: list[str]
+) -> None:
+    assert usable_urls(urls, pinned=pinned) == tuple(usable)
+
+
+def test_a_pinned_device_speaks_nothing_but_tls_over_the_network() -> None:
+    with pytest.raises(UnencryptedBrokerError, match="mqtts://"):
+        usable_urls([PLAIN, "ws://b"], pinned=True)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "",
+        "mqtts://host/path",
+        "wss://host/a b",
+        "wss://host/a\r\nHost: b",
+        "ws://host/?a=b",
+        "ws://host/#a",
+        "ws://user:secret@host/",
+        "mqtt://user@host",
+        "ws://ho st/",
+        "mqtt://host:0",
+        "ws://host/\u00e9",
         "localhost",
         "localhost:1883",
         "http://localhost",

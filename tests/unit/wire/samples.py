@@ -129,6 +129,8 @@ from client_sdk.wire.linking import (
     OpenLink,
     UpdateDevices,
 )
+from client_sdk.wire.notice import NOTICE, NoticeReason, notice
+from client_sdk.wire.topics import inbox
 
 
 def fill(size: int, seed: int) -> bytes:
@@ -310,4 +312,5 @@ RECORDS: Final[dict[str, tuple[Codec[Any], tuple[Any, ...]]]] = {
         UPDATE_DEVICES,
         UpdateDevices(LIST, Approval(InvitationId(ID), b"sealed")),
     ),
+    "notice": (NOTICE, notice(NoticeReason.OVER_QUOTA, inbox(BOB_127, ALICE_1, EnvelopeId(ID)))),
 }

@@ -27,6 +27,7 @@ from client_sdk.wire.errors import (
     TooLargeError,
 )
 from client_sdk.wire.ids import EnvelopeId, MessageId, RequestId, random_id
+from client_sdk.wire.notice import MAX_NOTICE_BYTES, NOTICE
 from tests.unit.wire import samples
 from tests.unit.wire.samples import fill
 
@@ -242,6 +243,7 @@ CODEC_LIMITS: dict[str, tuple[Decode, int]] = {
     "resend request": (healing.RESEND_REQUEST.decode, limits.MAX_PADDED_CONTENT_BYTES),
     "resent": (healing.RESENT.decode, limits.MAX_PADDED_CONTENT_BYTES),
     "copy body": (content.COPY_BODY.decode, limits.MAX_PADDED_CONTENT_BYTES),
+    "notice": (NOTICE.decode, MAX_NOTICE_BYTES),
     "opened grant": (linking.OPENED_GRANT.decode, linking.MAX_GRANT_BYTES),
 }
 

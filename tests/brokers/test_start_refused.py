@@ -1,0 +1,245 @@
+"""What keeps a server from starting: told clearly, with nothing made or changed."""
+
+import hashlib
+import json
+import socket
+import sqlite3
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from broker.check import check_settings
+from broker.errors import DataDirectoryInUseError, PortInUseError, UnsafeError
+from broker.lock import hold
+from broker.logins import read_logins
+from broker.safety import DATABASE_FILE, Level, require_safe
+from broker.serve import serve, serve_broker
+from broker.settings import BrokerSettings
+from keydir.config import DirectorySettings
+from keydir.prepare import prepare_directory
+from tests.brokers.certificates import write_certificate
+from tests.e2e.clinic import picture
+from tests.e2e.programs import Program, ratchetmq, run
+
+RUNS = (serve, serve_broker)
+ANYWHERE = "0.0.0.0"
+
+
+def never(_: object) -> None:
+    pytest.fail("it said that it is ready")
+
+
+async def refused(settings: BrokerSettings, error: type[Exception], words: str) -> None:
+    """Check that both commands refuse, that the check says so, and that nothing changes."""
+    parent = settings.data_dir.parent
+    before = picture(parent), sorted(parent.rglob("*"))
+    for command in RUNS:
+        with pytest.raises(error, match=words):
+            await command(settings, never)
+    found = [one.text for one in check_settings(settings) if one.level is Level.REFUSED]
+    assert any(words in text for text in found), found
+    assert (picture(parent), sorted(parent.rglob("*"))) == before
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    """The data folder of a directory that was started before, with one login."""
+    folder = tmp_path / "data"
+    prepare_directory(DirectorySettings(data_dir=folder))
+    put_login(folder, "ada-1", hashlib.sha256(b"secret").digest())
+    return folder
+
+
+def put_login(folder: Path, login: str, digest: bytes, expires_at: int | None = None) -> None:
+    with sqlite3.connect(folder / DATABASE_FILE) as database:
+        database.execute("INSERT INTO credentials VALUES (?, ?, ?)", (login, digest, expires_at))
+    database.close()
+
+
+async def test_a_server_beyond_loopback_without_tls_is_refused(served: Path) -> None:
+    settings = BrokerSettings(data_dir=served, host=ANYWHERE, port=0)
+    await refused(settings, UnsafeError, "beyond loopback and there is no TLS")
+
+
+def test_plaintext_beyond_loopback_is_taken_where_it_is_asked_for(served: Path) -> None:
+    settings = BrokerSettings(data_dir=served, host=ANYWHERE, port=0, allow_plaintext=True)
+    require_safe(settings)
+    assert "allow_plaintext" in {found.setting for found in check_settings(settings)}
+
+
+@pytest.mark.parametrize("kind", ["none", "own", "expired"])
+async def test_an_empty_credential_store_beyond_loopback_is_refused(
+    tmp_path: Path, kind: str
+) -> None:
+    folder = tmp_path / "data"
+    if kind != "none":
+        prepare_directory(DirectorySettings(data_dir=folder))
+    if kind == "expired":
+        put_login(folder, "ada-1", bytes([7]) * 32, expires_at=1)
+    settings = BrokerSettings(data_dir=folder, host=ANYWHERE, port=0, allow_plaintext=True)
+    await refused(settings, UnsafeError, "nobody could log in")
+
+
+@pytest.mark.parametrize(
+    ("login", "digest"),
+    [
+        ("", bytes([7]) * 32),
+        ("  ", bytes([7]) * 32),
+        ("bob-1", b""),
+        ("bob-1", bytes([7]) * 31),
+        ("bob-1", bytes(32)),
+        ("bob-1", hashlib.sha256(b"").digest()),
+    ],
+)
+async def test_a41_a_login_without_name_or_password_is_refused(
+    served: Path, login: str, digest: bytes
+) -> None:
+    put_login(served, login, digest)
+    assert read_logins(served / DATABASE_FILE).blank == 1
+    await refused(
+        BrokerSettings(data_dir=served, port=0), UnsafeError, "without a name or password"
+    )
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+@pytest.mark.parametrize("name", ["directory.keys", "directory.login"])
+async def test_keys_that_others_can_read_or_write_are_refused(
+    served: Path, name: str, mode: int
+) -> None:
+    (served / name).chmod(mode)
+    await refused(BrokerSettings(data_dir=served, port=0), UnsafeError, name)
+
+
+def with_tls(folder: Path, **times: timedelta) -> BrokerSettings:
+    cert, key = write_certificate(folder.parent / "tls", **times)
+    return BrokerSettings(data_dir=folder, port=0, tls_cert=cert, tls_key=key)
+
+
+async def test_a_tls_key_that_others_can_read_is_refused(served: Path) -> None:
+    settings = with_tls(served)
+    require_safe(settings)
+    assert settings.tls_key is not None
+    settings.tls_key.chmod(0o640)
+    await refused(settings, UnsafeError, "can be read or written by others")
+
+
+async def test_a_certificate_with_another_key_is_refused(served: Path, tmp_path: Path) -> None:
+    settings = with_tls(served)
+    _, other = write_certificate(tmp_path / "other")
+    mixed = settings.model_copy(update={"tls_key": other})
+    await refused(mixed, UnsafeError, "are no certificate with its key")
+
+
+@pytest.mark.parametrize("name", ["tls_cert", "tls_key"])
+async def test_a_tls_file_that_is_missing_is_refused(served: Path, name: str) -> None:
+    settings = with_tls(served).model_copy(update={name: served / "nowhere"})
+    await refused(settings, UnsafeError, "cannot be read")
+
+
+async def test_an_expired_certificate_is_refused(served: Path) -> None:
+    await refused(with_tls(served, ends=timedelta(0)), UnsafeError, "expired on")
+
+
+@pytest.mark.parametrize(("days", "unwise"), [(29, {"tls_cert"}), (31, set())])
+def test_a_certificate_that_expires_within_thirty_days_is_unwise(
+    served: Path, days: int, unwise: set[str]
+) -> None:
+    settings = with_tls(served, ends=timedelta(days=days))
+    require_safe(settings)
+    found = {one.setting for one in check_settings(settings) if one.level is Level.UNWISE}
+    assert found & {"tls_cert"} == unwise
+
+
+async def test_a_port_in_use_leaves_no_new_folder(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for name in ("port", "ws_port", "metrics_port"):
+            ports = {"port": 0, name: port}
+            settings = BrokerSettings(data_dir=tmp_path / "data", **ports)
+            await refused(settings, PortInUseError, "in use")
+
+
+async def test_a_data_directory_in_use_is_refused_whatever_the_port(served: Path) -> None:
+    with hold(served):
+        await refused(BrokerSettings(data_dir=served, port=0), DataDirectoryInUseError, "in use by")
+
+
+@pytest.mark.parametrize("holder", ["serve", "broker"])
+def test_the_second_server_of_a_folder_names_the_first_and_kill_nine_frees_it(
+    tmp_path: Path, holder: str
+) -> None:
+    where = ("--data", str(tmp_path / "data"), "--port", "0")
+    with Program(ratchetmq(holder, *where)) as first:
+        first.row()
+        for command in ("serve", "broker"):
+            ended = run(command, *where)
+            assert (ended.code, ended.out) == (1, "")
+            assert f"in use by process {first.pid}" in ended.err
+        first.kill()
+    with Program(ratchetmq("broker", *where)) as second:
+        assert second.row()["event"] == "ready"
+        assert second.end().code == 0
+
+
+@pytest.mark.parametrize("holder", [1, 2])
+def test_looking_who_runs_there_disturbs_nobody(tmp_path: Path, holder: int) -> None:
+    from broker.lock import holder_of
+
+    assert holder_of(tmp_path) is None
+    for _ in range(holder):
+        with hold(tmp_path):
+            assert holder_of(tmp_path)
+        assert holder_of(tmp_path) is None
+
+
+def test_wrong_settings_end_a_command_with_two_and_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text(f'data_dir = "{tmp_path / "d"}"\nallow_anonymous = true\n')
+    for command in ("serve", "broker"):
+        ended = run(command, "--config", str(file))
+        assert (ended.code, ended.out) == (2, "")
+        assert "line 2: allow_anonymous is no setting" in ended.err
+        assert ended.err.count("\n") == 1
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> Callable[[str], tuple[int, list[dict[str, object]]]]:
+    def check(text: str) -> tuple[int, list[dict[str, object]]]:
+        file = tmp_path / "broker.toml"
+        file.write_text(text)
+        ended = run("broker", "check", str(file), "--json")
+        assert ended.err == ""
+        return ended.code, [json.loads(line) for line in ended.out.splitlines()]
+
+    return check
+
+
+def test_check_lists_every_fault_and_ends_with_one(
+    checked: Callable[[str], tuple[int, list[dict[str, object]]]], tmp_path: Path
+) -> None:
+    code, rows = checked(f'data_dir = "{tmp_path / "d"}"\nprot = 1\n[limits]\nmax_filters = 3\n')
+    assert code == 1
+    assert {str(row.get("setting")) for row in rows[:-1]} == {"prot", "max_filters"}
+    assert rows[-1] == {"event": "checked", "refused": 2, "unwise": 0}
+    assert not (tmp_path / "d").exists()
+
+
+def test_check_of_good_settings_ends_with_zero_and_makes_nothing(
+    checked: Callable[[str], tuple[int, list[dict[str, object]]]], tmp_path: Path
+) -> None:
+    code, rows = checked(f'data_dir = "{tmp_path / "d"}"\nport = 0\nlog_level = "debug"\n')
+    assert code == 0
+    assert {"port", "log_level"} <= {str(row.get("setting")) for row in rows}
+    assert {row["level"] for row in rows[:-1]} == {"unwise"}
+    assert not (tmp_path / "d").exists()
+
+
+def test_check_says_a_policy_that_is_none(
+    checked: Callable[[str], tuple[int, list[dict[str, object]]]], tmp_path: Path
+) -> None:
+    code, rows = checked(f'data_dir = "{tmp_path / "d"}"\nport = 0\npolicy = "{tmp_path}/no"\n')
+    assert code == 1
+    assert "policy" in {row.get("setting") for row in rows}
