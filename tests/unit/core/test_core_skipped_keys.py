@@ -96,3 +96,13 @@ def test_the_oldest_give_way_first() -> None:
 
 def test_a53_no_skipped_key_shows_in_a_repr() -> None:
     assert repr(packed([1, 2])) == "SkippedKeys()"
+
+
+def test_keys_that_come_from_the_store_are_counted() -> None:
+    keys = SkippedKeys.from_packed(packed([3, 7, 9]).packed)
+    assert keys == packed([3, 7, 9])
+    assert len(keys) == 3
+
+
+def test_the_text_of_keys_shows_none() -> None:
+    assert repr(packed([3])) == "SkippedKeys()"
