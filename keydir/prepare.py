@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client_sdk.transport.mqtt import Login
-from client_sdk.wire.invitation import secret_hash
+from client_sdk.wire.verifier import stored_credential
 from keydir.config import DirectorySettings
 from keydir.data import DirectoryKeys, make_keys, make_login
 from keydir.errors import DataDirectoryError, PolicyError
@@ -46,7 +46,7 @@ def prepare_directory(settings: DirectorySettings) -> PreparedDirectory:
         with store.transaction() as transaction:
             claim(transaction, keys)
             policy = _settle_policy(transaction, chosen)
-            transaction.logins.put(login.username, secret_hash(login.password), None)
+            transaction.logins.put(login.username, stored_credential(login.password), None)
     finally:
         store.close()
     return PreparedDirectory(keys, login, policy, path)

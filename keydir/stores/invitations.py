@@ -12,6 +12,7 @@ from client_sdk.wire.ids import (
     RequestId,
     UserName,
 )
+from client_sdk.wire.verifier import split_credential
 from keydir.records import Answer, InvitationRow, Purpose
 from keydir.stores.credentials import REVISION
 from keydir.stores.schema import ANSWERS, CREDENTIALS, INVITATIONS, SETTINGS
@@ -47,9 +48,10 @@ class SqlLogins:
         self._connection = connection
         self._settings = SqlSettings(connection)
 
-    def put(self, login: str, secret_hash: bytes, expires_at: int | None) -> None:
-        """Add or replace a login; None never expires."""
-        values = {"sha256": secret_hash, "expires_at": expires_at}
+    def put(self, login: str, credential: bytes, expires_at: int | None) -> None:
+        """Add or replace a login, see ``Logins``."""
+        secret_hash, verifier = split_credential(credential)
+        values = {"sha256": secret_hash, "expires_at": expires_at, "verifier": verifier}
         new = upsert(CREDENTIALS).values(login=login, **values)
         self._connection.execute(new.on_conflict_do_update(index_elements=["login"], set_=values))
         self._count_change()
