@@ -103,7 +103,8 @@ fuzz-broker: $(INSTALLED)
 kill-broker: $(INSTALLED)
 	@$(BIN)/python -m tests.brokers.kill $(KILL_BROKER)
 
-# MUTANTS="--fresh" forgets the run before; survivors have to stand in tests/mutants/known.toml.
+# Runs what was changed since the run before, MUTANTS="--fresh" all, MUTANTS="--again" the survivors
+# too; those that are left have to stand in tests/mutants/known.toml.
 mutants: $(VENV)/.mutants
 	@$(BIN)/python -m tests.mutants $(MUTANTS)
 

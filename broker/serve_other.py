@@ -33,7 +33,7 @@ from client_sdk.signals import until_signalled
 from client_sdk.wire.errors import MessagingError
 from keydir.commands import run_directory
 from keydir.config import DirectorySettings
-from keydir.stores.credentials import CredentialReader
+from keydir.stores.server_credentials import open_credentials
 
 
 async def serve_other(settings: BrokerSettings, ready: Ready) -> None:
@@ -84,7 +84,7 @@ async def run_accounts(settings: BrokerSettings, folder: Path, ready: asyncio.Ev
     Raises:
         OperationalError: The deployment or the directory cannot be read.
     """
-    with closing(CredentialReader(_database(settings))) as stored:
+    with closing(open_credentials(_database(settings))) as stored:
         await keep_accounts(
             Kept(settings, folder, lambda: reload_by_pid_file(folder)), stored, ready
         )
@@ -125,7 +125,7 @@ async def _work(
         policy=settings.policy,
     )
     try:
-        with closing(CredentialReader(_database(settings))) as stored:
+        with closing(open_credentials(_database(settings))) as stored:
             async with asyncio.TaskGroup() as group:
                 group.create_task(child.run())
                 await _until_answering(child)
@@ -160,5 +160,5 @@ def _addresses(settings: BrokerSettings) -> Addresses:
     return Addresses(url, local_url=url, ws_url=browsers)
 
 
-def _database(settings: BrokerSettings) -> Path:
-    return DirectorySettings(data_dir=settings.data_dir).database_path
+def _database(settings: BrokerSettings) -> str:
+    return DirectorySettings(data_dir=settings.data_dir).database

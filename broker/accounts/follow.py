@@ -58,7 +58,8 @@ class Follower:
             OperationalError: The database cannot be read or the broker not told; the next step
                 tells it again.
         """
-        revision, now = self._stored.revision(), time.monotonic()
+        revision = await asyncio.to_thread(self._stored.revision)
+        now = time.monotonic()
         if revision == self._revision and now < self._looked + LOOK_SECONDS:
             return False
         found = await asyncio.to_thread(self._stored.logins)

@@ -22,7 +22,7 @@ from client_sdk.entropy import draw_bytes
 from keydir.config import DirectorySettings
 from keydir.data import write_broker_urls
 from keydir.prepare import PreparedDirectory, prepare_directory
-from keydir.stores.credentials import CredentialReader
+from keydir.stores.server_credentials import open_credentials
 
 ACCOUNTS_FILE: Final = "accounts.json"
 """What ``ratchetmq accounts nats`` knows."""
@@ -114,7 +114,7 @@ def read_nats_accounts(folder: Path) -> NatsAccountsFile:
 
 def _write_mosquitto(settings: BrokerSettings, folder: Path, prepared: PreparedDirectory) -> Path:
     make_folder(mosquitto.store_folder(settings))
-    with closing(CredentialReader(prepared.database_path)) as stored:
+    with closing(open_credentials(prepared.database)) as stored:
         write_accounts(folder, stored.logins())
     path = folder / mosquitto.CONFIG_FILE
     write_private(path, mosquitto.configuration(settings, folder, _own_name()))

@@ -54,9 +54,10 @@ class Deployment:
 
 @contextmanager
 def opened(data_dir: Path) -> Iterator[tuple[SqlDirectoryStore, CredentialReader]]:
-    prepared = prepare_directory(DirectorySettings(data_dir=data_dir))
-    store = SqlDirectoryStore(prepared.database_path)
-    with closing(store), closing(CredentialReader(prepared.database_path)) as reader:
+    settings = DirectorySettings(data_dir=data_dir)
+    prepare_directory(settings)
+    store = SqlDirectoryStore(settings.database_path)
+    with closing(store), closing(CredentialReader(settings.database_path)) as reader:
         yield store, reader
 
 
