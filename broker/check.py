@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.errors import DataDirectoryError, ListenError, PortInUseError, SettingsError
+from broker.generate.rules import refusals
 from broker.limits import MIB
 from broker.listening import listen, listeners
 from broker.lock import holder_of
@@ -39,6 +40,7 @@ def check_settings(settings: BrokerSettings) -> list[Finding]:
     """Return what is wrong with ``settings``, as ``check_file`` does."""
     rules: tuple[Callable[[BrokerSettings], Iterator[Finding]], ...] = (
         unsafe,
+        _other_broker,
         _folder,
         _ports,
         _policy,
@@ -55,6 +57,13 @@ def _found(
         yield from rule(settings)
     except DataDirectoryError as error:
         yield Finding(Level.REFUSED, "data_dir", str(error))
+
+
+def _other_broker(settings: BrokerSettings) -> Iterator[Finding]:
+    if settings.broker == "embedded":
+        return
+    for text in refusals(settings):
+        yield Finding(Level.REFUSED, "broker", text)
 
 
 def _folder(settings: BrokerSettings) -> Iterator[Finding]:

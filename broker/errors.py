@@ -30,6 +30,12 @@ class DataDirectoryInUseError(DataDirectoryError):
     code = "data_directory_in_use"
 
 
+class BrokerProgramError(OperationalError):
+    """The program of another broker is not installed, too old, or does not start."""
+
+    code = "broker_program"
+
+
 class Fault(NamedTuple):
     """One thing that is wrong with the settings: which source, which key, and what."""
 

@@ -5,7 +5,7 @@ import socket
 from typing import Final, NamedTuple
 
 from broker.errors import ListenError, PortInUseError
-from broker.settings import BrokerSettings
+from broker.settings import LOOPBACK, BrokerSettings
 
 BACKLOG: Final = 512
 """Connections that the system keeps until they are accepted: a fleet that comes back at once."""
@@ -26,7 +26,10 @@ def listeners(settings: BrokerSettings) -> list[Listener]:
         ("ws_port", settings.host, settings.ws_port),
         ("metrics_port", settings.metrics_host, settings.metrics_port),
     )
-    return [Listener(name, host, port) for name, host, port in wanted if port is not None]
+    found = [Listener(name, host, port) for name, host, port in wanted if port is not None]
+    if settings.broker == "nats":
+        found.append(Listener("nats_port", LOOPBACK, settings.nats_port))
+    return found
 
 
 def require_free_ports(settings: BrokerSettings) -> None:

@@ -52,6 +52,10 @@ MetricsPort = Annotated[
     int | None,
     typer.Option("--metrics-port", min=0, max=65535, help="Metrics and health on loopback."),
 ]
+BrokerName = Annotated[
+    str | None,
+    typer.Option("--broker", help="embedded, mosquitto or nats.", show_default="embedded"),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option("--log-level", help="debug, info, warning, error.", show_default="warning"),
@@ -97,6 +101,7 @@ def serve(
     *,
     config: Config = None,
     data: Data = None,
+    broker: BrokerName = None,
     port: Port = None,
     ws_port: WsPort = None,
     tls_cert: TlsCert = None,
@@ -109,13 +114,17 @@ def serve(
     log_format: LogFormat = None,
     json_lines: Json = False,  # noqa: ARG001 - the ready line is JSON anyway
 ) -> None:
-    """Run broker and key directory in one process until SIGTERM or Ctrl-C."""
+    """Run broker and key directory until SIGTERM or Ctrl-C, in one process or beside another's."""
     with reported_errors():
         flags = _listening(port, ws_port, host, metrics_port)
         flags |= _security(tls_cert, tls_key, allow_plaintext)
         flags |= {"policy": policy, "log_level": log_level, "log_format": log_format}
+        flags |= {"broker": broker}
         settings = _settings(config, data, flags)
-        from broker.serve import serve as run
+        if settings.broker == "embedded":
+            from broker.serve import serve as run
+        else:
+            from broker.serve_other import serve_other as run
 
         run_loop(run(settings, _say_ready))
 
@@ -144,7 +153,7 @@ def broker(
         flags = _listening(port, ws_port, host, metrics_port)
         flags |= _security(tls_cert, tls_key, allow_plaintext)
         flags |= {"log_level": log_level, "log_format": log_format}
-        settings = _settings(config, data, flags)
+        settings = _settings(config, data, {**flags, "broker": "embedded"})
         from broker.serve import serve_broker
 
         run_loop(serve_broker(settings, _say_ready))
@@ -187,9 +196,11 @@ def demo() -> None:
 def _take_over_commands() -> None:
     if all(find_spec(name) is not None for name in SERVER_PACKAGES):
         from broker.cli_certs import app as certs_app
+        from broker.cli_deploy import app as deploy_app
         from keydir.cli import app as directory_app
 
         app.registered_commands += certs_app.registered_commands
+        app.registered_commands += deploy_app.registered_commands
         app.registered_commands += server_app.registered_commands
         app.add_typer(broker_app, name="broker")
         app.registered_commands += directory_app.registered_commands

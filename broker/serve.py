@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final
 from urllib.parse import urlsplit
 
+from broker.addresses import pinned_ca, public_host, url_of
 from broker.embedded import EmbeddedBroker
 from broker.health import health_server
 from broker.listening import is_free, require_free_ports
@@ -15,15 +15,12 @@ from broker.logs import get_logger
 from broker.notify import READY, STOPPING, notify
 from broker.safety import require_safe
 from broker.settings import LOOPBACK, BrokerSettings, is_loopback
-from broker.tls import certified_hosts, private_ca_fingerprint
 from client_sdk.signals import until_signalled
 from keydir.commands import run_directory
 from keydir.config import DirectorySettings
 from keydir.data import read_broker_urls, write_broker_urls
 from keydir.prepare import prepare_directory
 from keydir.stores.server_credentials import open_credentials
-
-ANY_HOSTS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not listened on
 
 _log = get_logger(__name__)
 
@@ -111,32 +108,19 @@ async def _broker(settings: BrokerSettings) -> AsyncIterator[Addresses]:
         if not (settings.has_tls or is_loopback(settings.host)):
             _log.warning("no TLS: reach this port through a VPN or tunnel", host=settings.host)
         urls = settings.public_urls or (addresses.url,)
-        write_broker_urls(settings.data_dir, urls, _pinned_ca(settings))
+        write_broker_urls(settings.data_dir, urls, pinned_ca(settings))
         yield addresses
-
-
-def _pinned_ca(settings: BrokerSettings) -> bytes | None:
-    """Return what clients pin: the fingerprint of a private CA that ends the served chain."""
-    return None if settings.tls_cert is None else private_ca_fingerprint(settings.tls_cert)
 
 
 def _addresses(settings: BrokerSettings, broker: EmbeddedBroker) -> Addresses:
     secure = "s" if settings.has_tls else ""
-    host = _public_host(settings)
+    host = public_host(settings)
     ws_port = broker.ws_port
     return Addresses(
-        url=_url(f"mqtt{secure}", host, broker.port),
-        local_url=_url("mqtt", LOOPBACK if settings.has_tls else host, broker.local_port),
-        ws_url=None if ws_port is None else f"{_url(f'ws{secure}', host, ws_port)}/mqtt",
+        url=url_of(f"mqtt{secure}", host, broker.port),
+        local_url=url_of("mqtt", LOOPBACK if settings.has_tls else host, broker.local_port),
+        ws_url=None if ws_port is None else f"{url_of(f'ws{secure}', host, ws_port)}/mqtt",
     )
-
-
-def _public_host(settings: BrokerSettings) -> str:
-    """Return the host that devices are told: with TLS they refuse one that is not certified."""
-    if settings.tls_cert is None:
-        return LOOPBACK if settings.host in ANY_HOSTS else settings.host
-    certified = certified_hosts(settings.tls_cert)
-    return settings.host if settings.host in certified else certified[0]
 
 
 def _earlier_port(settings: BrokerSettings) -> int:
@@ -148,7 +132,3 @@ def _earlier_port(settings: BrokerSettings) -> int:
         if port is not None:
             return port if is_free(settings.host, port) else 0
     return 0
-
-
-def _url(scheme: str, host: str, port: int) -> str:
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

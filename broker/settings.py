@@ -16,6 +16,9 @@ DEFAULT_PORT: Final = 1883
 
 LOOPBACK: Final = "127.0.0.1"
 
+DEFAULT_NATS_PORT: Final = 4222
+
+BrokerKind = Literal["embedded", "mosquitto", "nats"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
@@ -23,9 +26,11 @@ HostName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)
 
 
 class BrokerSettings(BaseModel):
-    """Where the embedded broker listens, what it allows and where it keeps waiting mail.
+    """Which broker, where it listens, what it allows and where it keeps waiting mail.
 
     Attributes:
+        broker: The embedded broker of this program, or one that it configures and runs.
+        broker_program: The program ``mosquitto`` or ``nats-server``; None looks for it.
         data_dir: The folder of keys, accounts and waiting mail; made if it is missing.
         host: The address to listen on.
         port: The TCP port of MQTT, 0 for any free one.
@@ -40,12 +45,17 @@ class BrokerSettings(BaseModel):
         log_level: The least that is logged.
         log_format: One line a record for people, or one JSON object.
         policy: For ``serve``: clinic, open or a TOML file; None keeps that of the last start.
+        tls_ca: The CA of the nodes of a cluster in PEM; they show certificates to each other.
+        nats_port: The TCP port of NATS for the answers to logins, on loopback.
+        cluster_nodes: ``host:port`` of every node's port for the other nodes; empty is no cluster.
         limits: The bounds, see ``BrokerLimits``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data_dir: Path
+    broker: BrokerKind = "embedded"
+    broker_program: Path | None = None
     host: HostName = LOOPBACK
     port: Port = DEFAULT_PORT
     ws_port: Port | None = None
@@ -59,6 +69,9 @@ class BrokerSettings(BaseModel):
     log_level: LogLevel = "warning"
     log_format: LogFormat = "text"
     policy: str | None = None
+    tls_ca: Path | None = None
+    nats_port: Port = DEFAULT_NATS_PORT
+    cluster_nodes: tuple[HostName, ...] = ()
     limits: BrokerLimits = Field(default_factory=BrokerLimits)
 
     @model_validator(mode="after")
@@ -70,9 +83,11 @@ class BrokerSettings(BaseModel):
                 f"metrics_host {self.metrics_host} is beyond loopback: metrics and health have no"
                 " login; fetch them on this machine or through a tunnel"
             )
-        fixed = [port for port in (self.port, self.ws_port, self.metrics_port) if port]
+        ports = [self.port, self.ws_port, self.metrics_port]
+        ports += [self.nats_port] if self.broker == "nats" else []
+        fixed = [port for port in ports if port]
         if len(set(fixed)) < len(fixed):
-            raise ValueError("port, ws_port and metrics_port have to differ")
+            raise ValueError("port, ws_port, metrics_port and nats_port have to differ")
         return self
 
     @property

@@ -30,9 +30,9 @@ from client_sdk.wire.invitation import (
     Standing,
     format_invitation,
     password_text,
-    secret_hash,
 )
 from client_sdk.wire.limits import MAX_DISPLAY_NAME_CHARACTERS
+from client_sdk.wire.verifier import stored_credential
 from keydir.config import DirectorySettings
 from keydir.data import DirectoryKeys, read_broker_urls, read_ca_fingerprint, read_keys
 from keydir.desk import wall_ms
@@ -138,7 +138,7 @@ def invite(settings: DirectorySettings, wanted: Invite) -> Invited:
         )
         login = ENROLL_LOGIN_PREFIX + invitation_id
         login_secret = enroll_login_secret(invitation_id, secret)
-        transaction.logins.put(login, secret_hash(password_text(login_secret)), expires_at)
+        transaction.logins.put(login, stored_credential(password_text(login_secret)), expires_at)
         standing = None if earlier is None else _standing(transaction, earlier, wanted.purpose)
         return role, standing
 

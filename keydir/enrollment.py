@@ -24,6 +24,7 @@ from client_sdk.wire.ids import (
 )
 from client_sdk.wire.invitation import password_text, secret_hash
 from client_sdk.wire.linking import DeviceOffer, Join
+from client_sdk.wire.verifier import split_credential
 from keydir.desk import Desk, Outgoing
 from keydir.device_actions import joined
 from keydir.errors import RefusedRequestError
@@ -111,9 +112,8 @@ class Enrollment:
     ) -> Welcome:
         """Make the account of an invited user, or tell again that it was made."""
         list_hash = hashlib.sha256(encode(device_list)).digest()
-        redemption = judge_redemption(
-            invitation, list_hash, request.credential_hash, self._desk.wall()
-        )
+        credential_hash, _ = split_credential(request.credential_hash)
+        redemption = judge_redemption(invitation, list_hash, credential_hash, self._desk.wall())
         if redemption is Redemption.EXPIRED:
             return Welcome(Status.INVITATION_EXPIRED)
         if redemption is Redemption.USED:
@@ -127,9 +127,7 @@ class Enrollment:
             except ProtocolError:
                 return Welcome(Status.BAD_REQUEST)
             self._write_account(transaction, invitation, device_list, request.credential_hash)
-            transaction.invitations.redeem(
-                invitation.invitation_id, list_hash, request.credential_hash
-            )
+            transaction.invitations.redeem(invitation.invitation_id, list_hash, credential_hash)
         address = device_address(invitation.user, device_list.devices[0].number)
         return Welcome(Status.OK, address, invitation.role, invitation.name)
 
@@ -138,7 +136,7 @@ class Enrollment:
         transaction: Transaction,
         invitation: InvitationRow,
         device_list: DeviceList,
-        credential_hash: bytes,
+        credential: bytes,
     ) -> None:
         user, entry = invitation.user, device_list.devices[0]
         address = device_address(user, entry.number)
@@ -152,7 +150,7 @@ class Enrollment:
             transaction.links.withdraw(user)
             now = self._desk.wall()
             transaction.accounts.replace_devices(account, device, device_list.version, now)
-        transaction.logins.put(address, credential_hash, None)
+        transaction.logins.put(address, credential, None)
 
 
 def _check_password(transaction: Transaction, request: EnrollRequest) -> None:

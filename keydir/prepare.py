@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client_sdk.transport.mqtt import Login
-from client_sdk.wire.invitation import secret_hash
+from client_sdk.wire.verifier import stored_credential
 from keydir.config import DirectorySettings
 from keydir.data import DirectoryKeys, make_keys, make_login
 from keydir.errors import DataDirectoryError, PolicyError
@@ -54,8 +54,9 @@ def prepare_directory(settings: DirectorySettings) -> PreparedDirectory:
 
     def settle(transaction: Transaction) -> Policy:
         claim(transaction, keys)
-        if transaction.logins.secret_hash(login.username) != secret_hash(login.password):
-            transaction.logins.put(login.username, secret_hash(login.password), None)
+        credential = stored_credential(login.password)
+        if transaction.logins.credential(login.username) != credential:
+            transaction.logins.put(login.username, credential, None)
         return _settle_policy(transaction, chosen)
 
     policy = transact(settings.database, settle)

@@ -257,12 +257,22 @@ class Links(Protocol):
 class Logins(Protocol):
     """MQTT logins as the broker checks them."""
 
-    def put(self, login: str, secret_hash: bytes, expires_at: int | None) -> None:
-        """Add or replace a login; None never expires."""
+    def put(self, login: str, credential: bytes, expires_at: int | None) -> None:
+        """Add or replace a login.
+
+        Args:
+            login: The MQTT user name.
+            credential: SHA-256 of its password, with the verifier behind it where there is one.
+            expires_at: In ms since 1970; None never expires.
+        """
         ...
 
     def secret_hash(self, login: str) -> bytes | None:
         """Return the SHA-256 of a login's password, also of one that has expired."""
+        ...
+
+    def credential(self, login: str) -> bytes | None:
+        """Return what was put of a login, also of one that has expired."""
         ...
 
     def remove(self, login: str) -> None:

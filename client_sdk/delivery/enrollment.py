@@ -18,6 +18,7 @@ from client_sdk.delivery.errors import (
     InvitationUsedError,
     RefusedReplyError,
 )
+from client_sdk.delivery.new_login import connected_with_new_login, made_at
 from client_sdk.delivery.upkeep import make_first_prekeys, upload_waiting
 from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import (
@@ -50,7 +51,8 @@ from client_sdk.wire.directory import (
 )
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import ENROLL_LOGIN_PREFIX
-from client_sdk.wire.invitation import SECRET_BYTES, Invitation, password_text, secret_hash
+from client_sdk.wire.invitation import SECRET_BYTES, Invitation, password_text
+from client_sdk.wire.verifier import stored_credential
 
 REPEAT_SECONDS: Final = 2.0
 REPEATS: Final = 10
@@ -151,7 +153,7 @@ async def _redeem(store: ClientStore, record: DeviceRecord, urls: Sequence[str])
     invitation = record.invitation
     transport = transport_of(store, invitation, urls, enroll_login(invitation))
     try:
-        async with transport.connect() as connection:
+        async with connected_with_new_login(transport, made_at(invitation)) as connection:
             await connection.subscribe(topics.enrolled(invitation.invitation_id))
             reply = await _exchange(connection, record)
     except LoginRefusedError as error:
@@ -179,7 +181,7 @@ async def _exchange(connection: Connection, record: DeviceRecord) -> EnrollReply
         password=invitation.password,
         nonce=record.nonce,
         device_list=record.device_list,
-        credential_hash=secret_hash(password_text(record.credential)),
+        credential_hash=stored_credential(password_text(record.credential)),
         reply_key=pair.public,
     )
     sealed = sealed_request(invitation, request)
@@ -231,7 +233,8 @@ async def verified_answers(
 async def _publish_prekeys(store: ClientStore, record: DeviceRecord, urls: Sequence[str]) -> None:
     context = open_context(store, load_device(record))
     login = Login(record.address, password_text(record.credential))
-    async with transport_of(store, record.invitation, urls, login).connect() as connection:
+    transport = transport_of(store, record.invitation, urls, login)
+    async with connected_with_new_login(transport, now_ms()) as connection:
         await connection.subscribe(topics.reply_filter(record.address))
         context.directory.attach(connection)
 

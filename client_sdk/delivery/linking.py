@@ -13,6 +13,7 @@ from client_sdk.delivery.errors import (
     InvitationRefusedError,
     InvitationUsedError,
 )
+from client_sdk.delivery.new_login import connected_with_new_login, made_at
 from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import DeviceRecord, encode_device
 from client_sdk.machine.linking import (
@@ -99,7 +100,7 @@ async def join(store: ClientStore, record: LinkingRecord, urls: Sequence[str]) -
     invitation = record.code.invitation
     transport = transport_of(store, invitation, urls, enroll_login(invitation))
     try:
-        async with transport.connect() as connection:
+        async with connected_with_new_login(transport, made_at(invitation)) as connection:
             await connection.subscribe(topics.enrolled(invitation.invitation_id))
             reply = await _wait_for_approval(connection, record)
     except LoginRefusedError as error:

@@ -22,7 +22,7 @@ from client_sdk.machine.manager_keys import lacks_account_key, other_managers
 from client_sdk.wire.bundle import DeviceEntry, DeviceList, device_entry
 from client_sdk.wire.directory import enroll_login_secret
 from client_sdk.wire.ids import DeviceAddress, DeviceNumber, InvitationId, split_address
-from client_sdk.wire.invitation import SECRET_BYTES, password_text, secret_hash
+from client_sdk.wire.invitation import SECRET_BYTES, password_text
 from client_sdk.wire.linking import (
     Approval,
     FetchJoin,
@@ -31,6 +31,7 @@ from client_sdk.wire.linking import (
     OpenLink,
     UpdateDevices,
 )
+from client_sdk.wire.verifier import stored_credential
 
 POLL_SECONDS: Final = 1.0
 """How often a manager asks whether the new device has come; a device may ask once a second."""
@@ -54,7 +55,7 @@ async def open_link(context: Context) -> LinkCode:
     check_room(known)
     invitation_id = InvitationId(entropy.draw_id())
     password = entropy.draw_bytes(SECRET_BYTES)
-    login = secret_hash(password_text(enroll_login_secret(invitation_id, password)))
+    login = stored_credential(password_text(enroll_login_secret(invitation_id, password)))
     opened = await context.directory.open_link(OpenLink(invitation_id, login))
     invitation = own.record.invitation._replace(
         invitation_id=invitation_id, password=password, expires_at=opened.expires_at

@@ -14,9 +14,10 @@ from client_sdk.wire.content import StreamIdField
 from client_sdk.wire.directory import EnrollReply, NonceField
 from client_sdk.wire.errors import MalformedError
 from client_sdk.wire.ids import StreamId
-from client_sdk.wire.invitation import Secret, password_text, secret_hash
+from client_sdk.wire.invitation import Secret, password_text
 from client_sdk.wire.limits import KIB
 from client_sdk.wire.linking import Join, LinkCode
+from client_sdk.wire.verifier import stored_credential
 
 
 class LinkingRecord(NamedTuple):
@@ -83,7 +84,7 @@ def join_of(record: LinkingRecord) -> Join:
         X25519KeyPair.from_private_bytes(record.identity_private).public,
         (
             HpkeKeyPair.from_private_bytes(record.reply_private).public,
-            secret_hash(password_text(record.credential)),
+            stored_credential(password_text(record.credential)),
             record.nonce,
         ),
     )

@@ -44,6 +44,7 @@ from client_sdk.wire.limits import (
     MAX_PREKEY_BATCH,
 )
 from client_sdk.wire.linking import DeviceOffer, Grant
+from client_sdk.wire.verifier import CredentialField
 
 NONCE_BYTES: Final = 16
 CONTACTS_PAGE: Final = 200
@@ -169,7 +170,7 @@ class EnrollRequest(NamedTuple):
     nonce: NonceField
     device_list: DeviceList | DeviceOffer
     """A new account's first list; a linked device's keys, for a manager to list."""
-    credential_hash: Secret
+    credential_hash: CredentialField
     reply_key: HpkePublicKey
 
     def __repr__(self) -> str:

@@ -30,6 +30,7 @@ from client_sdk.wire.limits import (
     MAX_DIRECTORY_BYTES,
     MAX_INVITATION_CHARACTERS,
 )
+from client_sdk.wire.verifier import CredentialField
 
 LINK_PREFIX: Final = "rmqlink1."
 MAX_GRANT_BYTES: Final = 16 * KIB
@@ -78,7 +79,7 @@ class Join(NamedTuple):
 
     offer: DeviceOffer
     reply_key: HpkePublicKey
-    credential_hash: Secret
+    credential_hash: CredentialField
     nonce: Annotated[bytes, Field(max_length=16)]
 
 
@@ -102,7 +103,7 @@ class OpenLink(NamedTuple):
     """
 
     invitation_id: InvitationIdField
-    login_hash: Secret
+    login_hash: CredentialField
 
 
 class LinkOpened(NamedTuple):

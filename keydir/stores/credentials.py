@@ -3,15 +3,25 @@
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from client_sdk.wire.verifier import Verifier
 from keydir.errors import DirectoryStoreError
 
 REVISION: Final = "credentials_revision"
 """The setting that counts every change of a login."""
 
 _BUSY_TIMEOUT_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLogin:
+    """What a broker may be told of one login."""
+
+    secret_hash: bytes = field(repr=False)
+    verifier: Verifier | None = field(repr=False)
 
 
 def _now_ms() -> int:
@@ -65,6 +75,25 @@ class CredentialReader:
             return None
         return found
 
+    def logins(self) -> dict[str, StoredLogin]:
+        """Return every login that has not expired.
+
+        Raises:
+            DirectoryStoreError: The database could not be read.
+        """
+        try:
+            rows = self._connection.execute(
+                "SELECT login, sha256, verifier FROM credentials"
+                " WHERE expires_at IS NULL OR expires_at > ?",
+                (self._clock(),),
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise _failed() from error
+        return {
+            login: StoredLogin(digest, None if verifier is None else Verifier(verifier))
+            for login, digest, verifier in rows
+        }
+
     def revision(self) -> int:
         """Return a number that grows with every change of any login, by any process.
 
@@ -93,10 +122,14 @@ class CredentialReader:
         try:
             row: tuple[object, ...] | None = self._connection.execute(statement, values).fetchone()
         except sqlite3.Error as error:
-            raise DirectoryStoreError(
-                "the directory's logins could not be read; nothing was changed; try again"
-            ) from error
+            raise _failed() from error
         return row
+
+
+def _failed() -> DirectoryStoreError:
+    return DirectoryStoreError(
+        "the directory's logins could not be read; nothing was changed; try again"
+    )
 
 
 def _unreadable(path: Path) -> DirectoryStoreError:

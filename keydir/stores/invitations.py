@@ -24,6 +24,7 @@ from client_sdk.wire.ids import (
     RequestId,
     UserName,
 )
+from client_sdk.wire.verifier import split_credential
 from keydir.records import Answer, InvitationRow, Purpose
 from keydir.stores.credentials import REVISION
 from keydir.stores.schema import ANSWERS, CREDENTIALS, INVITATIONS, SETTINGS
@@ -72,9 +73,10 @@ class SqlLogins:
         """Use the caller's open transaction."""
         self._connection = connection
 
-    def put(self, login: str, secret_hash: bytes, expires_at: int | None) -> None:
-        """Add or replace a login; None never expires."""
-        values = {"sha256": secret_hash, "expires_at": expires_at}
+    def put(self, login: str, credential: bytes, expires_at: int | None) -> None:
+        """Add or replace a login, see ``Logins``."""
+        secret_hash, verifier = split_credential(credential)
+        values = {"sha256": secret_hash, "expires_at": expires_at, "verifier": verifier}
         new = upsert(self._connection.dialect.name, CREDENTIALS).values(login=login, **values)
         self._connection.execute(new.on_conflict_do_update(index_elements=["login"], set_=values))
         self._count_change()
@@ -85,6 +87,13 @@ class SqlLogins:
             select(CREDENTIALS.c.sha256).where(CREDENTIALS.c.login == login)
         ).scalar()
         return found
+
+    def credential(self, login: str) -> bytes | None:
+        """Return what was put of a login, also of one that has expired."""
+        row = self._connection.execute(
+            select(CREDENTIALS.c.sha256, CREDENTIALS.c.verifier).where(CREDENTIALS.c.login == login)
+        ).first()
+        return None if row is None else bytes(row.sha256) + bytes(row.verifier or b"")
 
     def remove(self, login: str) -> None:
         """Remove a login, where there is one."""

@@ -7,10 +7,10 @@ from sqlalchemy import Connection, func, inspect, select, text
 
 from keydir.errors import DirectoryStoreError, NewerDirectoryError
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest migration; a test compares it with the folder."""
 
-KNOWN: Final = frozenset({"0001", "0002", "0005", "0006", "0007"})
+KNOWN: Final = frozenset({"0001", "0002", "0005", "0006", "0007", "0008"})
 """Every version that this program can migrate from."""
 
 _MIGRATING: Final = 0x7261746368657471

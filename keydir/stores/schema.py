@@ -34,6 +34,7 @@ CREDENTIALS: Final = Table(
     Column("login", String(64), primary_key=True),
     Column("sha256", LargeBinary(32), nullable=False),
     Column("expires_at", BigInteger),
+    Column("verifier", LargeBinary(64)),
     sqlite_with_rowid=False,
 )
 

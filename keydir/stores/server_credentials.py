@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from keydir.errors import DirectoryStoreError
-from keydir.stores.credentials import REVISION, CredentialReader
+from keydir.stores.credentials import REVISION, CredentialReader, StoredLogin
 from keydir.stores.database import sqlite_file
 from keydir.stores.schema import CREDENTIALS, SETTINGS
 from keydir.stores.server import PostgresServer
@@ -59,6 +59,19 @@ class ServerCredentials:
             return None
         secret_hash: bytes = found.sha256
         return secret_hash
+
+    def logins(self) -> dict[str, StoredLogin]:
+        """Return every login that has not expired.
+
+        Raises:
+            DirectoryStoreError: The database could not be read.
+        """
+        now = self._clock()
+        wanted = select(CREDENTIALS.c.login, CREDENTIALS.c.sha256, CREDENTIALS.c.verifier).where(
+            or_(CREDENTIALS.c.expires_at.is_(None), CREDENTIALS.c.expires_at > now)
+        )
+        rows = self._read(lambda connection: connection.execute(wanted).all())
+        return {row.login: StoredLogin(row.sha256, row.verifier) for row in rows}
 
     def revision(self) -> int:
         """Return a number that grows with every change of any login, by any process.

@@ -54,7 +54,10 @@ def served(tmp_path: Path) -> Path:
 
 def put_login(folder: Path, login: str, digest: bytes, expires_at: int | None = None) -> None:
     with sqlite3.connect(folder / DATABASE_FILE) as database:
-        database.execute("INSERT INTO credentials VALUES (?, ?, ?)", (login, digest, expires_at))
+        database.execute(
+            "INSERT INTO credentials (login, sha256, expires_at) VALUES (?, ?, ?)",
+            (login, digest, expires_at),
+        )
     database.close()
 
 

@@ -1,0 +1,1 @@
+"""Logins that reach a running broker: enrolled and revoked without a restart."""

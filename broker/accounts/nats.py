@@ -1,0 +1,126 @@
+"""Logins of NATS: answered as they come, and ended by the system account."""
+
+import asyncio
+import json
+from collections.abc import Iterator, MutableMapping
+from typing import Any, Final, NamedTuple
+
+from broker.accounts.nats_client import NatsConnection, NatsError, NatsLogin, connected
+from broker.accounts.ports import StoredLogins
+from broker.accounts.responder import Responder
+from broker.logs import get_logger
+from client_sdk.wire.errors import MalformedError
+from keydir.stores.credentials import StoredLogin
+
+LOGIN_SUBJECT: Final = "$SYS.REQ.USER.AUTH"
+CONNECTIONS_SUBJECT: Final = "$SYS.REQ.SERVER.PING.CONNZ"
+QUEUE: Final = "accounts"
+"""Of several processes that answer, one answers each login."""
+
+GATHER_SECONDS: Final = 0.25
+"""In which all servers of a cluster tell their connections."""
+
+PAGE: Final = 1024
+RETRY_SECONDS: Final = 0.5
+
+_log = get_logger(__name__)
+
+
+async def answer_logins(login: NatsLogin, responder: Responder) -> None:
+    """Answer logins until cancelled; a server that is away is waited for."""
+    while True:
+        try:
+            async with connected(login) as connection:
+                connection.subscribe(
+                    LOGIN_SUBJECT,
+                    lambda data, reply: _answer(connection, responder, data, reply),
+                    QUEUE,
+                )
+                await connection.flush()
+                _log.debug("answering logins")
+                await asyncio.Event().wait()
+        except NatsError as error:
+            _log.warning("logins are not answered", reason=str(error))
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def _answer(connection: NatsConnection, responder: Responder, data: bytes, reply: str) -> None:
+    try:
+        connection.publish(reply, responder.answer(data))
+    except MalformedError as error:
+        _log.warning("not a login", code=error.code, size=len(data))
+    except Exception:  # noqa: BLE001 - a bug in one answer is logged, the others go on
+        _log.exception("a login failed", size=len(data))
+
+
+class NatsAccounts:
+    """Ends connections that the directory's table no longer allows; the responder refuses new ones.
+
+    All connections are compared: one that was let in and revoked within a moment is found, too.
+    """
+
+    def __init__(
+        self, login: NatsLogin, stored: StoredLogins, admitted: MutableMapping[str, bytes]
+    ) -> None:
+        """Use the system account.
+
+        Args:
+            login: Of the system user.
+            stored: The table that the responder reads.
+            admitted: What the responder notes of each login that it lets in.
+        """
+        self._login = login
+        self._stored = stored
+        self._admitted = admitted
+
+    async def put(self, login: str, stored: StoredLogin) -> None:
+        """Do nothing before ``settle``, see ``Accounts``: the responder reads the same table."""
+
+    async def revoke(self, login: str) -> None:
+        """Do nothing before ``settle``, see ``Accounts``: the responder refuses it already."""
+
+    async def settle(self) -> None:
+        """Drop every connection of a login that was revoked or changed, see ``Accounts``.
+
+        Raises:
+            NatsError: The server cannot be told.
+        """
+        async with connected(self._login) as connection:
+            for one in await _connections(connection):
+                known = self._stored.secret_hash(one.login)
+                if known is None or self._admitted.get(one.login, known) != known:
+                    self._admitted.pop(one.login, None)
+                    await _drop(connection, one)
+
+
+class _Connected(NamedTuple):
+    server: str
+    number: int
+    login: str
+
+
+async def _connections(connection: NatsConnection) -> list[_Connected]:
+    """Return every MQTT connection of all servers."""
+    found: list[_Connected] = []
+    offset, servers = 0, 0
+    while True:
+        asked = json.dumps({"limit": PAGE, "offset": offset}).encode()
+        answers = await connection.gather(CONNECTIONS_SUBJECT, asked, GATHER_SECONDS, servers)
+        servers = len(answers)
+        pages = [json.loads(answer) for answer in answers]
+        sizes = [len(page["data"].get("connections") or []) for page in pages]
+        found += [one for page in pages for one in _page(page)]
+        if all(size < PAGE for size in sizes):
+            return found
+        offset += PAGE
+
+
+def _page(told: dict[str, Any]) -> Iterator[_Connected]:
+    for one in told["data"].get("connections") or []:
+        if login := one.get("mqtt_client"):
+            yield _Connected(str(told["server"]["id"]), int(one["cid"]), str(login))
+
+
+async def _drop(connection: NatsConnection, one: _Connected) -> None:
+    subject = f"$SYS.REQ.SERVER.{one.server}.KICK"
+    await connection.request(subject, json.dumps({"cid": one.number}).encode())

@@ -1,0 +1,1 @@
+"""From the one settings file to the configuration of Mosquitto or NATS, as text."""

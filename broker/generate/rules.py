@@ -1,0 +1,116 @@
+"""Which settings another broker than ours cannot keep, or only unsafely: refused, never ignored."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from broker.errors import UnsafeError
+from broker.settings import BrokerSettings, is_loopback
+
+MIN_NODES: Final = 3
+"""Of a cluster: two of three still agree when one is lost."""
+
+MAX_NODES: Final = 5
+"""JetStream keeps at most five copies."""
+
+_UNQUOTABLE: Final = frozenset('"\\$#\n\r')
+"""Characters that end or change a value in one of the two formats."""
+
+
+def require_deployable(settings: BrokerSettings) -> None:
+    """Return if ``settings`` can be kept, safely, by the broker that they name.
+
+    Raises:
+        UnsafeError: They cannot; all reasons are in the text, and nothing was written.
+    """
+    refused = list(refusals(settings))
+    if refused:
+        raise UnsafeError(f"{'; '.join(refused)}; nothing was written or started")
+
+
+def refusals(settings: BrokerSettings) -> Iterator[str]:
+    """Yield every reason why no deployment is made of ``settings``; reads no files."""
+    rules: tuple[Callable[[BrokerSettings], Iterator[str]], ...] = (
+        _exposure,
+        _embedded_only,
+        _websocket,
+        _cluster,
+        _values,
+    )
+    for rule in rules:
+        yield from rule(settings)
+
+
+def _exposure(settings: BrokerSettings) -> Iterator[str]:
+    if not (is_loopback(settings.host) or settings.has_tls or settings.allow_plaintext):
+        yield (
+            f"{settings.host} is beyond loopback and there is no TLS: set tls_cert and tls_key, or"
+            " allow_plaintext behind a VPN or TLS proxy"
+        )
+
+
+def _embedded_only(settings: BrokerSettings) -> Iterator[str]:
+    if settings.broker == "embedded":
+        yield "the embedded broker needs no configuration: set broker to mosquitto or nats"
+    if settings.metrics_port is not None:
+        yield "metrics_port is of the embedded broker: leave it out"
+    for name, port in (("port", settings.port), ("nats_port", settings.nats_port)):
+        if port == 0:
+            yield f"{name} 0 takes any free port, and this broker is configured with one: name it"
+
+
+def _websocket(settings: BrokerSettings) -> Iterator[str]:
+    if settings.ws_port is None:
+        return
+    if settings.broker == "mosquitto":
+        yield (
+            "ws_port: Mosquitto 2.0.11 of Debian listens for WebSocket on every address, whatever"
+            " it is told, and loses larger messages there: leave it out, or take nats or embedded"
+        )
+    if settings.ws_port == 0:
+        yield "ws_port 0 takes any free port, and this broker is configured with one: name it"
+
+
+def _cluster(settings: BrokerSettings) -> Iterator[str]:
+    nodes = settings.cluster_nodes
+    if not nodes:
+        return
+    if settings.broker != "nats":
+        yield f"cluster_nodes: {settings.broker} does not run as a cluster; that is for nats"
+        return
+    if len(nodes) % 2 == 0 or not MIN_NODES <= len(nodes) <= MAX_NODES:
+        yield f"cluster_nodes: {len(nodes)} nodes cannot lose one and agree; name three or five"
+    if len(set(nodes)) < len(nodes):
+        yield "cluster_nodes: a node is named twice"
+    parsed = [(node, _host_and_port(node)) for node in nodes]
+    for node, found in parsed:
+        if found is None:
+            yield f"cluster_nodes: {node!r} is not host:port"
+    beyond = [found[0] for _, found in parsed if found is not None and not is_loopback(found[0])]
+    if beyond and (not settings.has_tls or settings.tls_ca is None):
+        yield (
+            f"cluster_nodes: passwords and mail would cross the network to {beyond[0]} readable:"
+            " set tls_cert, tls_key and tls_ca"
+        )
+
+
+def _host_and_port(node: str) -> tuple[str, int] | None:
+    try:
+        parts = urlsplit(f"//{node}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return (host, port) if host and port else None
+
+
+def _values(settings: BrokerSettings) -> Iterator[str]:
+    values = {
+        "host": settings.host,
+        "data_dir": str(settings.data_dir),
+        "tls_cert": str(settings.tls_cert or ""),
+        "tls_key": str(settings.tls_key or ""),
+        "tls_ca": str(settings.tls_ca or ""),
+    }
+    for name, value in values.items():
+        if any(character in _UNQUOTABLE for character in value):
+            yield f"{name}: {value!r} has a character that a configuration file cannot hold"

@@ -1,0 +1,76 @@
+"""Deployments of Mosquitto and NATS as `ratchetmq config` writes them, run as real processes."""
+
+import asyncio
+import secrets
+import shutil
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from broker.generate.deploy import write_deployment
+from broker.settings import BrokerSettings
+from broker.supervise import MORE_FOLDERS, ChildBroker
+from tests.brokers.contract.nats_server import require_nats_server
+from tests.conftest import IN_CI
+
+START_SECONDS = 20.0
+
+
+def require_program(broker: str) -> Path:
+    """Return the program of a broker; without it the test fails in CI and is skipped elsewhere."""
+    if broker == "nats":
+        return require_nats_server()
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path=MORE_FOLDERS)
+    if found is None and IN_CI:
+        pytest.fail("mosquitto is not installed; under CI=true nothing is skipped", pytrace=False)
+    if found is None:
+        pytest.skip("mosquitto is not installed")
+    return Path(found)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that are free now: these brokers cannot choose one themselves."""
+    with ExitStack() as stack:
+        opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        for one in opened:
+            stack.enter_context(one)
+        return [one.getsockname()[1] for one in opened]
+
+
+def made_settings(broker: str, data: Path, **more: object) -> BrokerSettings:
+    port, nats_port = free_ports(2)
+    ports = {"port": port, "nats_port": nats_port}
+    return BrokerSettings.model_validate({"data_dir": data, "broker": broker, **ports, **more})
+
+
+@asynccontextmanager
+async def running(
+    settings: BrokerSettings, config: Path, program: Path | None = None
+) -> AsyncIterator[ChildBroker]:
+    """Run a broker on a configuration; it is ended and gone afterwards."""
+    found = program or require_program(settings.broker)
+    child = ChildBroker(found, config, settings.host, settings.port)
+    task = asyncio.create_task(child.run())
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            opened = asyncio.create_task(child.answering.wait())
+            await asyncio.wait({task, opened}, return_when=asyncio.FIRST_COMPLETED)
+            opened.cancel()
+        if task.done():
+            await task
+        yield child
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def deployed(settings: BrokerSettings, out: Path) -> Sequence[Path]:
+    """Write a deployment beside its data."""
+    return write_deployment(settings, out)
+
+
+def new_secret() -> str:
+    return secrets.token_urlsafe(32)
