@@ -1,6 +1,7 @@
 """What rows do as clients: log in, publish many, fetch all that waits."""
 
 import asyncio
+import contextlib
 import struct
 import time
 
@@ -38,6 +39,16 @@ class Clients:
         client = await self.open(broker, node)
         assert await client.connect(login, login, broker.logins[login]) == 0
         return client
+
+    async def login_again(self, broker: BrokerUnderTest, login: str, node: int = 0) -> RawClient:
+        """Log in as soon as the broker lets it: after a take-over NATS refuses for a second."""
+        async with asyncio.timeout(ALL_SECONDS):
+            while True:
+                with contextlib.suppress(OSError):
+                    client = await self.open(broker, node)
+                    if await client.connect(login, login, broker.logins[login]) == 0:
+                        return client
+                await asyncio.sleep(0.1)  # the condition is the broker's
 
     async def close(self) -> None:
         for client in self._opened:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from broker.mail_file import FILE_NAME
 from client_sdk.wire.invitation import secret_hash
 from keydir.stores.sql import SqlDirectoryStore
 from tests.brokers.contract.under_test import (
@@ -59,6 +60,10 @@ class Embedded(BrokerUnderTest):
         if self._program is not None:
             self._program.kill()
         self._program = None
+
+    def wipe(self) -> None:
+        for file in self.data_dir.glob(f"{FILE_NAME}*"):
+            file.unlink()
 
     def _take_logins(self) -> None:
         store = SqlDirectoryStore(self.data_dir / "directory.db")

@@ -118,11 +118,16 @@ class Mosquitto(BrokerUnderTest):
 
     def write_logins(self) -> None:
         """Write password and ACL file."""
-        for login in self.logins.keys() - self._hashed.keys():
-            self._hashed[login] = hashed(self.logins[login])
+        self._hashed = {
+            login: self._hashed.get(login) or hashed(secret)
+            for login, secret in self.logins.items()
+        }
         lines = [f"{login}:{self._hashed[login]}\n" for login in self.logins]
         self._replace("passwords", "".join(lines))
         self._replace("acl", ACL + "".join(_enrolment(login) for login in self.logins))
+
+    def wipe(self) -> None:
+        (self.folder / "mosquitto.db").unlink(missing_ok=True)
 
     def _take_logins(self) -> None:
         self.write_logins()

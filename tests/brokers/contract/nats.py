@@ -1,5 +1,6 @@
 """nats-server with MQTT and JetStream: one node, or a cluster of three with three copies."""
 
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,6 +112,10 @@ class Nats(BrokerUnderTest):
                 users=users,
             )
             self.config(number).write_text(written)
+
+    def wipe(self) -> None:
+        for number in range(self.nodes):
+            shutil.rmtree(self.folder / f"node{number}" / "store")
 
     def _take_logins(self) -> None:
         self.write_config()

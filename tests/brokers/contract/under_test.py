@@ -102,6 +102,10 @@ class BrokerUnderTest(ABC):
         """End it by SIGKILL."""
 
     @abstractmethod
+    def wipe(self) -> None:
+        """Delete what waits in it while it is stopped, as a lost disk does."""
+
+    @abstractmethod
     def _take_logins(self) -> None:
         """Let the running broker know ``logins``, without a restart."""
 
