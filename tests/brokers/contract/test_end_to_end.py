@@ -48,36 +48,36 @@ async def send_all(messenger: Messenger, to: str, mark: str) -> list[str]:
     return texts
 
 
-async def receive(
-    messenger: Messenger, count: int, under_way: asyncio.Event | None = None
-) -> list[str]:
-    """Take so many messages as an app does; tell when a quarter of them came."""
-    found: list[str] = []
-    async with asyncio.timeout(PATIENCE):
-        async for message in messenger.messages():
-            found.append(message.text or "")
-            if under_way is not None and len(found) == count // 4:
-                under_way.set()
-            if len(found) == count:
-                return found
-    raise AssertionError("no more messages")
+class Reader:
+    """Takes messages as an app does: one is handled when the next one is asked for."""
+
+    def __init__(self, messenger: Messenger) -> None:
+        self._messages = messenger.messages()
+
+    async def take(self, count: int, under_way: asyncio.Event | None = None) -> list[str]:
+        """Return so many texts; tell when a quarter of them came."""
+        found: list[str] = []
+        async with asyncio.timeout(PATIENCE):
+            while len(found) < count:
+                found.append((await anext(self._messages)).text or "")
+                if under_way is not None and len(found) == count // 4:
+                    under_way.set()
+        return found
 
 
 async def test_messages_wait_for_who_is_away_both_ways(office: Office) -> None:
     await enrol_both(office)
     async with opened(office, DOCTOR) as doctor:
-        sent = await doctor.send(PATIENT, "while you were away")
-        await doctor.wait_published(sent, PATIENCE)
+        sent = await send_all(doctor, PATIENT, "while you were away")
+        last = await doctor.send(PATIENT, "the last one")
+        await doctor.wait_published(last, PATIENCE)
     async with opened(office, PATIENT) as patient:
-        assert await receive(patient, 1) == ["while you were away"]
-        answer = await patient.send(DOCTOR, "and while you were")
-        await patient.wait_published(answer, PATIENCE)
+        assert await Reader(patient).take(MESSAGES + 1) == [*sent, "the last one"]
+        answers = await send_all(patient, DOCTOR, "and while you were")
+        last = await patient.send(DOCTOR, "the last answer")
+        await patient.wait_published(last, PATIENCE)
     async with opened(office, DOCTOR) as doctor:
-        assert await receive(doctor, 1) == ["and while you were"]
-        again = await doctor.send(PATIENT, "seen")
-        async with opened(office, PATIENT) as patient:
-            assert await receive(patient, 1) == ["seen"]
-            await again.delivered(PATIENCE)
+        assert await Reader(doctor).take(MESSAGES + 1) == [*answers, "the last answer"]
 
 
 async def converse(office: Office, disturb: Callable[[], None]) -> None:
@@ -90,19 +90,20 @@ async def converse(office: Office, disturb: Callable[[], None]) -> None:
         await asyncio.to_thread(disturb)
 
     async with opened(office, DOCTOR) as doctor, opened(office, PATIENT) as patient:
+        at_patient, at_doctor = Reader(patient), Reader(doctor)
         first = await doctor.send(PATIENT, "start")
-        assert await receive(patient, 1) == ["start"]
+        assert await at_patient.take(1) == ["start"]
         await first.delivered(PATIENCE)
         async with asyncio.TaskGroup() as group:
-            heard = group.create_task(receive(patient, MESSAGES, under_way))
-            answered = group.create_task(receive(doctor, MESSAGES))
+            heard = group.create_task(at_patient.take(MESSAGES, under_way))
+            answered = group.create_task(at_doctor.take(MESSAGES))
             to_patient = group.create_task(send_all(doctor, PATIENT, "to the patient"))
             to_doctor = group.create_task(send_all(patient, DOCTOR, "to the doctor"))
             group.create_task(disturbed())
         assert heard.result() == to_patient.result()
         assert answered.result() == to_doctor.result()
         last = await doctor.send(PATIENT, "end")
-        assert await receive(patient, 1) == ["end"]
+        assert await at_patient.take(1) == ["end"]
         await last.delivered(PATIENCE)
 
 
