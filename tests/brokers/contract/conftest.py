@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.contract.brokers import MAKERS, made
+from tests.brokers.contract.brokers import ALL, QUICK, made
 from tests.brokers.contract.clients import Clients
 from tests.brokers.contract.under_test import BrokerUnderTest, Options
 
@@ -38,15 +38,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield of_name
 
 
-@pytest.fixture(params=list(MAKERS))
+@pytest.fixture(params=ALL)
+def broker(request: pytest.FixtureRequest, running: Running) -> BrokerUnderTest:
+    """A broker that other rows use too: it is not to be stopped."""
+    return running(str(request.param))
+
+
+@pytest.fixture(params=QUICK)
 def broker_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def broker(broker_name: str, running: Running) -> BrokerUnderTest:
-    """A broker that other rows use too: it is not to be stopped."""
-    return running(broker_name)
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 from client_sdk import Messenger
 from client_sdk.wire.ids import DIRECTORY_LOGIN, DeviceAddress
 from client_sdk.wire.topics import device_tree, sent_filter
+from tests.brokers.contract.brokers import FULL
 from tests.brokers.contract.clients import Clients
 from tests.brokers.contract.conftest import Make
 from tests.brokers.contract.nats import NatsCluster
 from tests.brokers.contract.office import Office
-from tests.brokers.contract.test_restarts import FULL
 from tests.brokers.contract.under_test import LOGIN_REFUSED
 
 MESSAGES = 200
