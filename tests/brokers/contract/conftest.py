@@ -1,4 +1,4 @@
-"""Every row runs on every broker; quick rows share one process of each and take users of its own."""
+"""Every row runs on every broker; quick rows share one process of each, with users of their own."""
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -9,6 +9,7 @@ import pytest
 
 from tests.brokers.contract.brokers import ALL, QUICK, made
 from tests.brokers.contract.clients import Clients
+from tests.brokers.contract.office import Office
 from tests.brokers.contract.under_test import BrokerUnderTest, Options
 
 POOL = 200
@@ -76,3 +77,10 @@ async def clients() -> AsyncIterator[Clients]:
     opened = Clients()
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def office(own_broker: Make, tmp_path: Path) -> Iterator[Office]:
+    """A key directory on a broker that is this row's alone."""
+    with Office(own_broker({}), tmp_path) as running:
+        yield running

@@ -41,7 +41,9 @@ cluster {{ name: ratchetmq, listen: "127.0.0.1:{own}"
 
 USER: Final = """\
   {{ user: "{login}", password: "{secret}", allowed_connection_types: ["MQTT", "MQTT_WS"]
-     permissions: {{ publish: {{ allow: [{publish}] }}, subscribe: {{ allow: [{subscribe}] }} }} }}"""
+     permissions: {{
+       publish: {{ allow: [{publish}] }}
+       subscribe: {{ allow: [{subscribe}] }} }} }}"""
 
 
 class Nats(BrokerUnderTest):

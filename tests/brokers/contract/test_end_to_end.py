@@ -1,25 +1,17 @@
 """Doctor and patient on every broker: what the SDK promises holds whatever the broker does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from client_sdk import Messenger
 from client_sdk.wire.ids import DIRECTORY_LOGIN, DeviceAddress
 from client_sdk.wire.topics import device_tree, sent_filter
-from tests.brokers.contract.brokers import FULL
 from tests.brokers.contract.clients import Clients
 from tests.brokers.contract.conftest import Make
-from tests.brokers.contract.nats import NatsCluster
 from tests.brokers.contract.office import Office
 from tests.brokers.contract.under_test import LOGIN_REFUSED
-
-MESSAGES = 200
-DOCTOR, PATIENT = "house", "ada"
-PATIENCE = 90.0
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -28,41 +20,6 @@ pytestmark = pytest.mark.timeout(180)
 def office(own_broker: Make, tmp_path: Path) -> Iterator[Office]:
     with Office(own_broker({}), tmp_path) as running:
         yield running
-
-
-async def enrol_both(office: Office) -> None:
-    await office.enrol(DOCTOR, "doctor")
-    await office.enrol(PATIENT, "patient")
-
-
-@asynccontextmanager
-async def opened(office: Office, user: str) -> AsyncIterator[Messenger]:
-    async with Messenger.open(office.store(user)) as messenger:
-        yield messenger
-
-
-async def send_all(messenger: Messenger, to: str, mark: str) -> list[str]:
-    texts = [f"{mark} {number}" for number in range(MESSAGES)]
-    for text in texts:
-        await messenger.send(to, text)
-    return texts
-
-
-class Reader:
-    """Takes messages as an app does: one is handled when the next one is asked for."""
-
-    def __init__(self, messenger: Messenger) -> None:
-        self._messages = messenger.messages()
-
-    async def take(self, count: int, under_way: asyncio.Event | None = None) -> list[str]:
-        """Return so many texts; tell when a quarter of them came."""
-        found: list[str] = []
-        async with asyncio.timeout(PATIENCE):
-            while len(found) < count:
-                found.append((await anext(self._messages)).text or "")
-                if under_way is not None and len(found) == count // 4:
-                    under_way.set()
-        return found
 
 
 async def test_messages_wait_for_who_is_away_both_ways(office: Office) -> None:
@@ -80,33 +37,6 @@ async def test_messages_wait_for_who_is_away_both_ways(office: Office) -> None:
         assert await Reader(doctor).take(MESSAGES + 1) == [*answers, "the last answer"]
 
 
-async def converse(office: Office, disturb: Callable[[], None]) -> None:
-    """Let both send and both receive while the broker is disturbed: all once, and in order."""
-    await enrol_both(office)
-    under_way = asyncio.Event()
-
-    async def disturbed() -> None:
-        await under_way.wait()
-        await asyncio.to_thread(disturb)
-
-    async with opened(office, DOCTOR) as doctor, opened(office, PATIENT) as patient:
-        at_patient, at_doctor = Reader(patient), Reader(doctor)
-        first = await doctor.send(PATIENT, "start")
-        assert await at_patient.take(1) == ["start"]
-        await first.delivered(PATIENCE)
-        async with asyncio.TaskGroup() as group:
-            heard = group.create_task(at_patient.take(MESSAGES, under_way))
-            answered = group.create_task(at_doctor.take(MESSAGES))
-            to_patient = group.create_task(send_all(doctor, PATIENT, "to the patient"))
-            to_doctor = group.create_task(send_all(patient, DOCTOR, "to the doctor"))
-            group.create_task(disturbed())
-        assert heard.result() == to_patient.result()
-        assert answered.result() == to_doctor.result()
-        last = await doctor.send(PATIENT, "end")
-        assert await at_patient.take(1) == ["end"]
-        await last.delivered(PATIENCE)
-
-
 async def test_kill_9_of_the_broker_in_the_middle_loses_and_repeats_nothing(
     office: Office,
 ) -> None:
@@ -115,16 +45,6 @@ async def test_kill_9_of_the_broker_in_the_middle_loses_and_repeats_nothing(
         office.broker.start()
 
     await converse(office, disturb)
-
-
-@pytest.mark.parametrize("broker_name", ["nats-cluster"])
-@pytest.mark.parametrize("lost", range(3) if FULL else [0])
-async def test_the_loss_of_a_node_in_the_middle_loses_and_repeats_nothing(
-    office: Office, lost: int
-) -> None:
-    broker = office.broker
-    assert isinstance(broker, NatsCluster)
-    await converse(office, lambda: broker.kill_node(lost))
 
 
 async def test_a_revoked_user_is_refused_and_nothing_of_theirs_is_left(

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from client_sdk.transport.mqtt import Login, MqttTransport
 from client_sdk.wire.ids import DIRECTORY_LOGIN, DeviceAddress
 from client_sdk.wire.topics import device_tree, inbox_filter, sent_filter
@@ -27,6 +25,9 @@ from tests.conftest import RequireProgram
 MANY = 3_000
 SENDERS = 4
 """The embedded broker keeps 1,000 messages of one sender for one recipient."""
+
+SWEPT = 150
+"""Messages that wait for a revoked device, and as many from it."""
 
 DEFAULT_OF_MOSQUITTO = 1_020
 """20 in flight and 1,000 queued; the others are dropped, and SUBACK says success."""
@@ -129,8 +130,8 @@ async def test_a_sweep_leaves_no_retained_topic_of_a_revoked_device(
     alice, bob, mallory = person(), person(), person()
     sender = await clients.login(broker, alice)
     kept = await send(sender, alice, bob, 20)
-    await send(sender, alice, mallory, 300)
-    await send(await clients.login(broker, mallory), mallory, bob, 300)
+    await send(sender, alice, mallory, SWEPT)
+    await send(await clients.login(broker, mallory), mallory, bob, SWEPT)
     await sweep(broker, mallory)
     left = await clients.login(broker, DIRECTORY_LOGIN)
     gone = (device_tree(DeviceAddress(mallory)), sent_filter(DeviceAddress(mallory)))
