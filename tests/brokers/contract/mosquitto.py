@@ -82,7 +82,7 @@ class Mosquitto(BrokerUnderTest):
                 "it is given, and hands over no message above some 64 KB; use the embedded broker "
                 "or nats-server for browsers"
             )
-        self._server = program
+        self.program = program
         self._port = free_port()
         self._hashed: dict[str, str] = {}
         self._program: Program | None = None
@@ -103,7 +103,7 @@ class Mosquitto(BrokerUnderTest):
         return self.folder / "mosquitto.conf"
 
     def start(self) -> None:
-        self._program = Program([self._server, "-c", str(self.config)])
+        self._program = Program([self.program, "-c", str(self.config)])
         until_open(self._port, self._program)
 
     def stop(self) -> None:

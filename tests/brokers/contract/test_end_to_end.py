@@ -11,6 +11,17 @@ from client_sdk.wire.topics import device_tree, sent_filter
 from tests.brokers.contract.clients import Clients
 from tests.brokers.contract.conftest import Make
 from tests.brokers.contract.office import Office
+from tests.brokers.contract.talk import (
+    DOCTOR,
+    MESSAGES,
+    PATIENCE,
+    PATIENT,
+    Reader,
+    converse,
+    enrol_both,
+    opened,
+    send_all,
+)
 from tests.brokers.contract.under_test import LOGIN_REFUSED
 
 pytestmark = pytest.mark.timeout(180)
