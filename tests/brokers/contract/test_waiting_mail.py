@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from client_sdk.transport.mqtt import Login, MqttTransport
 from client_sdk.wire.ids import DIRECTORY_LOGIN, DeviceAddress
 from client_sdk.wire.topics import device_tree, inbox_filter, sent_filter
@@ -97,18 +99,19 @@ async def test_three_thousand_waiting_messages_all_arrive(
     assert times == 1 or not broker.limits.whole
 
 
-async def test_mosquitto_as_shipped_silently_hands_over_a_thousand_and_twenty(
-    tmp_path: Path, require_program: RequireProgram, clients: Clients
+@pytest.mark.parametrize("default_queue", [True, False])
+async def test_mosquitto_as_shipped_silently_hands_over_a_thousand_and_twenty_and_ours_all(
+    tmp_path: Path, require_program: RequireProgram, clients: Clients, default_queue: bool
 ) -> None:
     program = require_program("mosquitto")
-    with Mosquitto(tmp_path, pool(), Options(), program, default_queue=True) as broker:
+    with Mosquitto(tmp_path, pool(), Options(), program, default_queue=default_queue) as broker:
         alice, bob = "user000-1", "user001-1"
-        sent = await send(await clients.login(broker, alice), alice, bob, 1_200)
+        sent = await send(await clients.login(broker, alice), alice, bob, MANY)
         recipient = await clients.login(broker, bob)
         assert await recipient.subscribe(inbox_filter(DeviceAddress(bob)), qos=1) == [1]
-        await recipient.until(DEFAULT_OF_MOSQUITTO)
-        found = [one.topic for one in await recipient.until_quiet()]
-        assert found == sent[:DEFAULT_OF_MOSQUITTO]
+        expected = sent[:DEFAULT_OF_MOSQUITTO] if default_queue else sent
+        await recipient.until(len(expected))
+        assert [one.topic for one in await recipient.until_quiet()] == expected
 
 
 class OneSweep:
