@@ -108,7 +108,8 @@ kill-broker: $(INSTALLED)
 brokers: $(INSTALLED)
 	RATCHETMQ_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/brokers/contract
 
-# MUTANTS="--fresh" forgets the run before; survivors have to stand in tests/mutants/known.toml.
+# Runs what was changed since the run before, MUTANTS="--fresh" all, MUTANTS="--again" the survivors
+# too; those that are left have to stand in tests/mutants/known.toml.
 mutants: $(VENV)/.mutants
 	@$(BIN)/python -m tests.mutants $(MUTANTS)
 

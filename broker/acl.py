@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 from client_sdk.wire import topics
 from client_sdk.wire.errors import InvalidNameError, MalformedError
 from client_sdk.wire.ids import (
-    DIRECTORY_LOGIN,
     ENROLL_LOGIN_PREFIX,
     RANDOM_ID_BYTES,
     DeviceAddress,
     InvitationId,
+    is_directory_login,
     is_random_id,
     parse_address,
     random_id,
@@ -124,7 +124,7 @@ def _role(login: str) -> _Role | None:
 
 @lru_cache(_CACHED_LOGINS)
 def _known_role(login: str) -> _Role | None:
-    if login == DIRECTORY_LOGIN:
+    if is_directory_login(login):
         return _Directory()
     if login.startswith(ENROLL_LOGIN_PREFIX):
         invitation = login.removeprefix(ENROLL_LOGIN_PREFIX)

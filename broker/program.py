@@ -193,6 +193,7 @@ def _take_over_commands() -> None:
         app.registered_commands += server_app.registered_commands
         app.add_typer(broker_app, name="broker")
         app.registered_commands += directory_app.registered_commands
+        app.registered_groups += directory_app.registered_groups
     app.registered_commands += device_app.registered_commands
 
 

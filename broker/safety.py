@@ -1,23 +1,20 @@
 """What keeps a server from starting, and what is unwise: the same rules for a start and a check."""
 
-import ssl
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cryptography import x509
-
 from broker.errors import DataDirectoryError, UnsafeError
 from broker.logins import read_logins
 from broker.settings import BrokerSettings, is_loopback
+from broker.tls import EXPIRY_WARNING, TlsFileError, read_chain, server_context, wall_clock
 from keydir.data import KEYS_FILE, LOGIN_FILE
 
 DATABASE_FILE: Final = "directory.db"
-EXPIRY_WARNING: Final = timedelta(days=30)
 
+_NOTHING_STARTED: Final = "nothing was started"
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -45,7 +42,7 @@ def require_safe(settings: BrokerSettings) -> None:
     """
     refused = [found.text for found in unsafe(settings) if found.level is Level.REFUSED]
     if refused:
-        raise UnsafeError(f"{'; '.join(refused)}; nothing was started")
+        raise UnsafeError(f"{'; '.join(refused)}; {_NOTHING_STARTED}")
 
 
 def unsafe(settings: BrokerSettings) -> Iterator[Finding]:
@@ -79,13 +76,11 @@ def _exposure(settings: BrokerSettings) -> Iterator[Finding]:
 
 def _private(settings: BrokerSettings) -> Iterator[Finding]:
     folder = settings.data_dir
-    files = [("tls_key", settings.tls_key)] if settings.tls_key else []
-    files += [("data_dir", folder / name) for name in (KEYS_FILE, LOGIN_FILE)]
-    for setting, path in files:
+    for path in (folder / KEYS_FILE, folder / LOGIN_FILE):
         mode = _mode(path)
         if mode is not None and mode & _OTHERS:
             text = f"{path} can be read or written by others (mode {mode:o}): chmod 600 it"
-            yield Finding(Level.REFUSED, setting, text)
+            yield Finding(Level.REFUSED, "data_dir", text)
     mode = _mode(folder)
     if mode is not None and mode & _OTHERS:
         text = f"{folder} is open to others (mode {mode:o}): chmod 700 it"
@@ -95,31 +90,15 @@ def _private(settings: BrokerSettings) -> Iterator[Finding]:
 def _certificate(settings: BrokerSettings) -> Iterator[Finding]:
     if settings.tls_cert is None or settings.tls_key is None:
         return
-    for setting, path in (("tls_cert", settings.tls_cert), ("tls_key", settings.tls_key)):
-        if (reason := _unreadable(path)) is not None:
-            yield Finding(Level.REFUSED, setting, f"{path} cannot be read: {reason}")
-            return
     try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=lambda: b"")
-        certificate = x509.load_pem_x509_certificates(settings.tls_cert.read_bytes())[0]
-    except (OSError, ValueError) as error:
-        text = f"{settings.tls_cert} and {settings.tls_key} are no certificate with its key"
-        reason = f" ({error.reason})" if isinstance(error, ssl.SSLError) and error.reason else ""
-        yield Finding(Level.REFUSED, "tls_key", text + reason)
+        server_context(settings.tls_cert, settings.tls_key)
+        ends = read_chain(settings.tls_cert)[0].not_valid_after_utc
+    except TlsFileError as error:
+        text = str(error).replace(f"; {_NOTHING_STARTED}", "")
+        yield Finding(Level.REFUSED, "tls_cert", text)
         return
-    yield from _validity(settings.tls_cert, certificate)
-
-
-def _validity(path: Path, certificate: x509.Certificate) -> Iterator[Finding]:
-    now = datetime.now(UTC)
-    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if ends <= now:
-        yield Finding(Level.REFUSED, "tls_cert", f"{path} expired on {ends:%Y-%m-%d}: renew it")
-    elif ends - now < EXPIRY_WARNING:
-        yield Finding(Level.UNWISE, "tls_cert", f"{path} expires on {ends:%Y-%m-%d}: renew it")
-    if begins > now:
-        text = f"{path} is not valid before {begins:%Y-%m-%d}: is this machine's clock right?"
+    if ends - wall_clock() < EXPIRY_WARNING:
+        text = f"{settings.tls_cert} expires on {ends:%Y-%m-%d}: renew it"
         yield Finding(Level.UNWISE, "tls_cert", text)
 
 
@@ -149,12 +128,3 @@ def _mode(path: Path) -> int | None:
         raise DataDirectoryError(
             f"{path}: {error.strerror}; nothing was started: check its owner and mode"
         ) from error
-
-
-def _unreadable(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        return error.strerror or "unknown"
-    return None

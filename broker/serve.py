@@ -21,7 +21,7 @@ from keydir.commands import run_directory
 from keydir.config import DirectorySettings
 from keydir.data import read_broker_urls, write_broker_urls
 from keydir.prepare import prepare_directory
-from keydir.stores.credentials import CredentialReader
+from keydir.stores.server_credentials import open_credentials
 
 ANY_HOSTS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not listened on
 
@@ -98,7 +98,7 @@ async def _broker(settings: BrokerSettings) -> AsyncIterator[Addresses]:
             stack.enter_context(hold(settings.data_dir))
         directory = DirectorySettings(data_dir=settings.data_dir, policy=settings.policy)
         prepared = await asyncio.to_thread(prepare_directory, directory)
-        credentials = CredentialReader(prepared.database_path)
+        credentials = open_credentials(prepared.database)
         stack.callback(credentials.close)
         port = settings.port or _earlier_port(settings)
         broker = EmbeddedBroker(settings.model_copy(update={"port": port}), credentials)

@@ -19,7 +19,7 @@ from client_sdk.wire.errors import OperationalError
 READABLE_BY_OTHERS: Final = 0o007
 """Mode bits that a private key must not have; a group may read it, as packages of TLS keys do."""
 
-EXPIRY_WARNING: Final = timedelta(days=14)
+EXPIRY_WARNING: Final = timedelta(days=30)
 MAX_PEM_BYTES: Final = 256 * 1024
 """A chain has a few KiB; a larger file is something else."""
 
@@ -170,8 +170,8 @@ def read_chain(certificate: Path) -> list[x509.Certificate]:
 def unreadable(path: Path, error: OSError) -> TlsFileError:
     """Return the error of a file that the system does not hand over."""
     return TlsFileError(
-        f"{path}: {error.strerror}; nothing was started or changed; check path and mode, or make "
-        "certificates with `ratchetmq certs`"
+        f"{path} cannot be read ({error.strerror}); nothing was started; check path and mode, or "
+        "make certificates with `ratchetmq certs`"
     )
 
 

@@ -66,8 +66,8 @@ class DeviceCalls:
     async def remove_device(self, number: int) -> RemovedDevice:
         """End another device of this user: its login is refused, and nobody sends to it any more.
 
-        Where it is a manager, the account gets another key and another recovery code, and this
-        device is the only manager from then on.
+        Where it is a manager, the account gets another key and another recovery code. The other
+        managers get the key from this device, or from each other, as soon as both are online.
 
         Raises:
             LinkRefusedError: This device is no manager, or there is no such other device.

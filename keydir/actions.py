@@ -29,14 +29,14 @@ from client_sdk.wire.directory import (
     Status,
 )
 from client_sdk.wire.healing import STORE_COUNTERS, CountersReply
-from client_sdk.wire.ids import DeviceAddress, UserName, user_of
+from client_sdk.wire.ids import DeviceAddress, UserName
 from client_sdk.wire.limits import MAX_DIRECTORY_BYTES, MAX_EARLIER_LISTS
 from keydir.desk import Desk
 from keydir.device_actions import DeviceActions
 from keydir.errors import RefusedRequestError
 from keydir.outcome import Caller, Outcome
 from keydir.ports import Transaction
-from keydir.records import Account, Device, Prekey, PrekeyKind
+from keydir.records import Account, Device, Member, PoolCounts, Prekey, PrekeyKind
 from keydir.rules import (
     PAIR_LIMIT,
     REQUESTER_LIMIT,
@@ -50,7 +50,7 @@ from keydir.rules import (
     relation,
     room,
 )
-from keydir.throttle import Charge
+from keydir.throttle import Charge, allow
 
 _SIGNED_PREKEY: Final = Codec(SignedPrekeyRecord, MAX_DIRECTORY_BYTES)
 _KEM_PREKEY: Final = Codec(KemPrekeyRecord, MAX_DIRECTORY_BYTES)
@@ -140,23 +140,26 @@ class Actions:
 
     def _fetch_bundle(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
         target = FETCH_BUNDLE.decode(body).address
-        requester, now = caller.device.address, self._desk.steady()
+        requester, now = caller.device.address, self._desk.wall()
         # Charged before anything is looked up: the answer to one request too many is the same
         # for users that exist and users that do not.
-        if not self._desk.throttle.allow(now, Charge(REQUESTER_LIMIT, f"from {requester}")):
+        buckets = transaction.buckets
+        if not allow(buckets, now, Charge(REQUESTER_LIMIT, requester_bucket(requester))):
             return Outcome(Status.RATE_LIMITED)
-        found = self._reach(transaction, caller, user_of(target))
-        device = transaction.accounts.device(target)
-        if found is None or device is None or device.revoked:
+        member = transaction.accounts.member(target)
+        if member is None or member.device.revoked:
+            return _NOT_CONTACT
+        what = relation(self._desk.policy, caller.account, member.account)
+        if what is None:
             return _NOT_CONTACT
         pair = Charge(PAIR_LIMIT, f"pair {requester} {target}")
-        if not self._desk.throttle.allow(now, pair, Charge(TARGET_LIMIT, f"to {target}")):
+        if not allow(buckets, now, pair, Charge(TARGET_LIMIT, f"to {target}")):
             return Outcome(Status.RATE_LIMITED)
-        account, what = found
-        bundle = _hand_out(transaction, account, target, what)
-        if bundle is None:
+        handed = _hand_out(transaction, member, what)
+        if handed is None:
             return Outcome(Status.UNAVAILABLE)
-        low = target if self._tells_low(transaction, device) else None
+        bundle, left = handed
+        low = target if self._tells_low(transaction, member.device, left) else None
         return Outcome(Status.OK, encode(bundle), low)
 
     def _contacts(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
@@ -175,14 +178,19 @@ class Actions:
         what = relation(self._desk.policy, caller.account, account)
         return None if account is None or what is None else (account, what)
 
-    def _tells_low(self, transaction: Transaction, device: Device) -> bool:
+    def _tells_low(self, transaction: Transaction, device: Device, left: PoolCounts) -> bool:
         now = self._desk.wall()
-        if not pool_is_low(transaction.prekeys.counts(device.address)):
+        if not pool_is_low(left):
             return False
         if not low_event_is_due(device.low_event_at, device.published_at, now):
             return False
         transaction.accounts.note_low_event(device.address, now)
         return True
+
+
+def requester_bucket(address: DeviceAddress) -> str:
+    """Return the name of the bucket of what a device asks for of others."""
+    return f"from {address}"
 
 
 def _report_counters(transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
@@ -193,26 +201,28 @@ def _report_counters(transaction: Transaction, caller: Caller, body: bytes) -> O
 
 
 def _hand_out(
-    transaction: Transaction, account: Account, target: DeviceAddress, what: Relation
-) -> PrekeyBundle | None:
-    prekeys = transaction.prekeys
-    signed = prekeys.standing(target, PrekeyKind.SIGNED)
-    last_resort = prekeys.standing(target, PrekeyKind.LAST_RESORT)
+    transaction: Transaction, target: Member, what: Relation
+) -> tuple[PrekeyBundle, PoolCounts] | None:
+    """Return a bundle and how many one-time prekeys are left after it."""
+    prekeys, address = transaction.prekeys, target.device.address
+    # Strangers wait for each other, so that many at once leave the reserve of the contacts.
+    stranger = what is Relation.STRANGER
+    supply = prekeys.held_supply(address) if stranger else prekeys.supply(address)
+    signed, last_resort, left = supply
     if signed is None or last_resort is None:
         return None
-    left = prekeys.counts(target)
-    one_time = kem = None
-    if hands_out_one_time(what, left.one_time):
-        one_time = prekeys.take_one_time(target, PrekeyKind.ONE_TIME)
-    if hands_out_one_time(what, left.one_time_kem):
-        kem = prekeys.take_one_time(target, PrekeyKind.ONE_TIME_KEM)
-    return PrekeyBundle(
-        address=target,
-        device_list=DEVICE_LIST.decode(account.device_list),
+    pools = zip((PrekeyKind.ONE_TIME, PrekeyKind.ONE_TIME_KEM), left, strict=True)
+    kinds = [kind for kind, count in pools if hands_out_one_time(what, count)]
+    taken = prekeys.take_one_time(address, kinds)
+    one_time, kem = taken.get(PrekeyKind.ONE_TIME), taken.get(PrekeyKind.ONE_TIME_KEM)
+    bundle = PrekeyBundle(
+        address=address,
+        device_list=DEVICE_LIST.decode(target.account.device_list),
         signed_prekey=_SIGNED_PREKEY.decode(signed.record),
         one_time_prekey=None if one_time is None else _ONE_TIME_PREKEY.decode(one_time.record),
         kem_prekey=_KEM_PREKEY.decode((kem or last_resort).record),
     )
+    return bundle, PoolCounts(left.one_time - bool(one_time), left.one_time_kem - bool(kem))
 
 
 def _row(

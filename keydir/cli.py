@@ -20,10 +20,18 @@ if TYPE_CHECKING:
     from keydir.records import Purpose
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+keydir_app = typer.Typer(add_completion=False)
+app.add_typer(keydir_app, name="keydir")
 
-Data = Annotated[Path, typer.Option("--data", help="The server's data directory.")]
+Data = Annotated[Path | None, typer.Option("--data", help="The server's data directory.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="A TOML file of the directory's settings instead.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
-Database = Annotated[str | None, typer.Option("--database", help="sqlite:///FILE, if elsewhere.")]
+Database = Annotated[
+    str | None,
+    typer.Option("--database", help="sqlite:///FILE or postgresql://…, if it is elsewhere."),
+]
 BrokerUrls = Annotated[
     list[str] | None,
     typer.Option("--broker-url", help="mqtt(s)://host:port or ws(s)://…; may be repeated."),
@@ -37,7 +45,8 @@ NOT_SHOWN: Final = "the invitation was made and could not be shown; invite again
 def invite(
     user: Annotated[str, typer.Argument(help="The new user's name.")],
     *,
-    data: Data,
+    data: Data = None,
+    config: Config = None,
     role: Annotated[str | None, typer.Option(help="A role of the policy.")] = None,
     name: Annotated[str | None, typer.Option(help="The name that contacts are shown.")] = None,
     reset: Annotated[
@@ -58,10 +67,9 @@ def invite(
     user when the line is redeemed.
     """
     from keydir import commands
-    from keydir.config import DirectorySettings
 
     with reported_errors():
-        settings = DirectorySettings(data_dir=data, database_url=database)
+        settings = _settings(data, config, database_url=database)
         purpose = _purpose(reset=reset, recover=recover)
         wanted = commands.Invite(user, role, name, tuple(broker_url or ()), purpose)
         invited = commands.invite(settings, wanted)
@@ -78,16 +86,16 @@ def invite(
 def revoke(
     target: Annotated[str, typer.Argument(metavar="USER[-DEVICE]")],
     *,
-    data: Data,
+    data: Data = None,
+    config: Config = None,
     database: Database = None,
     json_lines: Json = False,
 ) -> None:
     """Refuse the login of a user or device, drop its connection, sweep its waiting mail."""
     from keydir import commands
-    from keydir.config import DirectorySettings
 
     with reported_errors():
-        settings = DirectorySettings(data_dir=data, database_url=database)
+        settings = _settings(data, config, database_url=database)
         revoked = commands.revoke(settings, target)
         shown = {
             "user": revoked.user,
@@ -98,32 +106,76 @@ def revoke(
         write_line(json.dumps(shown) if json_lines else f"revoked: {taken}", f"revoked: {taken}")
 
 
-@app.command()
+@keydir_app.callback(invoke_without_command=True)
 def keydir(
+    context: typer.Context,
     *,
     broker_url: BrokerUrls = None,
     database: Database = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of keys and login.")] = None,
+    config: Config = None,
     policy: Annotated[
         str | None, typer.Option(help="clinic, open or a TOML file; kept from then on.")
+    ] = None,
+    replica: Annotated[
+        str | None, typer.Option(help="A name of its own, where several share the work.")
     ] = None,
     json_lines: Json = False,
 ) -> None:
     """Run the key directory alone against a broker; its login is made in the data folder."""
-    from keydir.config import DirectorySettings, database_path
-
+    if context.invoked_subcommand is not None:
+        return
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     with reported_errors():
-        if data is None and database is None:
-            raise MisuseError("where is its state? give --data DIR or --database URL")
-        folder = data or database_path(database or "").parent
-        settings = DirectorySettings(
-            data_dir=folder,
-            broker_urls=tuple(broker_url or ()),
+        settings = _settings(
+            data or (None if config else _folder_of(database)),
+            config,
+            broker_urls=tuple(broker_url) if broker_url else None,
             database_url=database,
             policy=policy,
+            replica=replica,
         )
         asyncio.run(_run(settings, lambda: _say_ready(json_lines=json_lines)))
+
+
+@keydir_app.command()
+def migrate(
+    *,
+    to: Annotated[str, typer.Option("--to", help="postgresql://…, an empty database.")],
+    data: Data = None,
+    config: Config = None,
+    database: Database = None,
+    json_lines: Json = False,
+) -> None:
+    """Copy a directory's SQLite database into an empty PostgreSQL database, and count again.
+
+    The directory must not run meanwhile. The file is left as it was; an interrupted copy leaves
+    the target as empty as before.
+    """
+    from keydir.moving import move
+
+    with reported_errors():
+        rows = move(_settings(data, config, database_url=database), to)
+        total = sum(rows.values())
+        shown = json.dumps({"rows": rows}) if json_lines else f"copied and counted: {total} rows"
+        write_line(shown, "the copy is complete")
+
+
+def _settings(data: Path | None, config: Path | None, **given: object) -> "DirectorySettings":
+    from keydir.config import read_settings, settings_of
+
+    if config is not None:
+        return read_settings(config, data_dir=data, **given)
+    if data is None:
+        raise MisuseError("where is the directory? give --data DIR or --config FILE")
+    return settings_of(data_dir=data, **given)
+
+
+def _folder_of(database: str | None) -> Path | None:
+    from keydir.stores.database import sqlite_file
+
+    path = None if database is None else sqlite_file(database)
+    return None if path is None else path.parent
 
 
 def _purpose(*, reset: bool, recover: bool) -> "Purpose":
@@ -138,7 +190,8 @@ async def _run(settings: "DirectorySettings", ready: Callable[[], None]) -> None
     from keydir import commands
 
     answering = asyncio.Event()
-    await until_signalled(commands.run_directory(settings, answering.set), answering, ready)
+    work = commands.run_directory(settings, answering.set)
+    await until_signalled(work, answering, ready, insist=False)
 
 
 def _say_ready(*, json_lines: bool) -> None:

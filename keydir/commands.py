@@ -1,7 +1,6 @@
 """What an operator does: run the directory, invite, revoke. Plain functions with clear errors."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from client_sdk.entropy import draw_bytes, draw_id
@@ -39,12 +38,12 @@ from keydir.data import DirectoryKeys, read_broker_urls, read_ca_fingerprint, re
 from keydir.desk import wall_ms
 from keydir.enrollment import used_numbers
 from keydir.errors import DataDirectoryError, NoBrokerUrlError, UnknownUserError, UserExistsError
-from keydir.ports import Transaction
-from keydir.prepare import claim, prepare_directory, stored_policy
+from keydir.ports import Result, Transaction
+from keydir.prepare import claim, prepare_directory, stored_policy, transact
 from keydir.records import Account, InvitationRow, Purpose
 from keydir.rules import next_device_number
 from keydir.service import KeyDirectory
-from keydir.stores.sql import SqlDirectoryStore
+from keydir.stores.database import sqlite_file
 
 MAX_URL_CHARACTERS = 256
 """One broker address in an invitation."""
@@ -130,16 +129,20 @@ def invite(settings: DirectorySettings, wanted: Invite) -> Invited:
     invitation_id = InvitationId(draw_id())
     secret = draw_bytes(SECRET_BYTES)
     expires_at = wall_ms() + INVITATION_LIFETIME_MS
-    with _opened(settings, keys) as transaction:
+
+    def write(transaction: Transaction) -> tuple[str, Standing | None]:
         earlier = _earlier_account(transaction, user, wanted.purpose)
         role, name = _role_and_name(transaction, wanted, user, earlier)
-        standing = None if earlier is None else _standing(transaction, earlier, wanted.purpose)
         transaction.invitations.replace(
             InvitationRow(invitation_id, user, role, name, expires_at, purpose=wanted.purpose)
         )
         login = ENROLL_LOGIN_PREFIX + invitation_id
         login_secret = enroll_login_secret(invitation_id, secret)
         transaction.logins.put(login, secret_hash(password_text(login_secret)), expires_at)
+        standing = None if earlier is None else _standing(transaction, earlier, wanted.purpose)
+        return role, standing
+
+    role, standing = _transact(settings, keys, write)
     invitation = Invitation(
         broker_urls=urls,
         user=user,
@@ -171,7 +174,9 @@ def revoke(settings: DirectorySettings, target: str) -> Revoked:
     """
     address = parse_address(target) if "-" in target else None
     user = user_of(address) if address is not None else parse_user(target)
-    with _opened(settings, read_keys(settings.data_dir)) as transaction:
+
+    def write(transaction: Transaction) -> Revoked:
+        transaction.accounts.held_account(user)
         devices = tuple(transaction.accounts.addresses(user)) if address is None else (address,)
         known = transaction.accounts.revoke(user, address, wall_ms())
         withdrawn = _withdraw(transaction, user, address)
@@ -179,24 +184,26 @@ def revoke(settings: DirectorySettings, target: str) -> Revoked:
             raise UnknownUserError(f"the directory does not know {target}; nothing was changed")
         for device in devices:
             transaction.logins.remove(device)
-    return Revoked(user, devices, withdrawn)
+        return Revoked(user, devices, withdrawn)
+
+    return _transact(settings, read_keys(settings.data_dir), write)
 
 
-@contextmanager
-def _opened(settings: DirectorySettings, keys: DirectoryKeys) -> Iterator[Transaction]:
-    path = settings.database_path
-    if not path.exists():
+def _transact(
+    settings: DirectorySettings, keys: DirectoryKeys, step: Callable[[Transaction], Result]
+) -> Result:
+    path = sqlite_file(settings.database)
+    if path is not None and not path.exists():
         raise DataDirectoryError(
             f"no directory's database at {path}; nothing was changed; "
             "check --data, or start `ratchetmq serve` there once"
         )
-    store = SqlDirectoryStore(path)
-    try:
-        with store.transaction() as transaction:
-            claim(transaction, keys)
-            yield transaction
-    finally:
-        store.close()
+
+    def claimed(transaction: Transaction) -> Result:
+        claim(transaction, keys)
+        return step(transaction)
+
+    return transact(settings.database, claimed)
 
 
 def _withdraw(transaction: Transaction, user: UserName, address: DeviceAddress | None) -> bool:
@@ -211,7 +218,7 @@ def _withdraw(transaction: Transaction, user: UserName, address: DeviceAddress |
 
 
 def _earlier_account(transaction: Transaction, user: UserName, purpose: Purpose) -> Account | None:
-    account = transaction.accounts.account(user)
+    account = transaction.accounts.held_account(user)
     if account is not None and purpose is Purpose.NEW:
         raise UserExistsError(
             f"{user} has enrolled already; nothing was changed; an account that exists is invited "

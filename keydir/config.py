@@ -1,15 +1,17 @@
 """The settings of one key directory; each can come from the environment too."""
 
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from client_sdk.wire.errors import MisuseError
+from client_sdk.wire.ids import DIRECTORY_LOGIN, DIRECTORY_REPLICA_PREFIX, is_replica_name
 from client_sdk.wire.invitation import MAX_BROKER_URLS
+from keydir.stores.database import file_of, sqlite_file
 
 POLL_SECONDS: Final = 1.0
 """How often a change made by another process is looked for: well under the promised 5 s."""
@@ -18,10 +20,38 @@ QUIET_SECONDS: Final = 1.0
 """A sweep takes a device's retained topics for complete when none has come for this long."""
 
 
-class DatabaseUrlError(MisuseError):
-    """A database address that the directory cannot use; nothing was opened."""
+MAX_SETTINGS_BYTES: Final = 64 * 1024
+"""A file of settings; each has a line."""
 
-    code = "database_url"
+
+class SettingsError(MisuseError):
+    """A setting that is unknown, missing or wrong; nothing was changed."""
+
+    code = "settings"
+
+
+class SettingsFileError(SettingsError):
+    """A file of settings that cannot be used; nothing was changed."""
+
+    code = "settings_file"
+
+
+def _checked_url(url: str | None) -> str | None:
+    if url is not None:
+        sqlite_file(url)
+    return url
+
+
+def _checked_replica(name: str | None) -> str | None:
+    if name is not None and not is_replica_name(name):
+        raise ReplicaNameError("a replica's name has 1 to 16 of a-z and 0-9; nothing was started")
+    return name
+
+
+class ReplicaNameError(MisuseError):
+    """A name that no replica can have; nothing was started."""
+
+    code = "replica_name"
 
 
 class DirectorySettings(BaseSettings):
@@ -30,7 +60,12 @@ class DirectorySettings(BaseSettings):
     Attributes:
         data_dir: The folder of its keys, its login and, unless told otherwise, its database.
         broker_urls: Addresses of the broker, tried in turn.
-        database_url: ``sqlite:///FILE``; None is ``directory.db`` in ``data_dir``.
+        database_url: ``sqlite:///FILE`` or ``postgresql://user@host:port/database``; None is
+            ``directory.db`` in ``data_dir``.
+        replica: A name of its own for each of several directories on one broker and one database;
+            None where there is only one.
+        shared_subscriptions: Whether the broker hands each request to one of the replicas
+            (``$share`` of Mosquitto); otherwise they divide the senders among themselves.
         policy: ``clinic``, ``open`` or a TOML file; None keeps the one of the last start, and is
             ``clinic`` at the first.
         poll_seconds: How often changes by other processes are looked for.
@@ -41,37 +76,77 @@ class DirectorySettings(BaseSettings):
 
     data_dir: Path
     broker_urls: Annotated[tuple[str, ...], Field(max_length=MAX_BROKER_URLS)] = ()
-    database_url: str | None = None
+    database_url: Annotated[str | None, AfterValidator(_checked_url), Field(repr=False)] = None
     policy: str | None = None
+    replica: Annotated[str | None, AfterValidator(_checked_replica)] = None
+    shared_subscriptions: bool = False
     poll_seconds: Annotated[float, Field(gt=0)] = POLL_SECONDS
     quiet_seconds: Annotated[float, Field(gt=0)] = QUIET_SECONDS
 
     @property
+    def database(self) -> str:
+        """The address of the database."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'directory.db'}"
+
+    @property
     def database_path(self) -> Path:
-        """The database file.
+        """The database's file.
 
         Raises:
-            DatabaseUrlError: ``database_url`` does not name an SQLite file.
+            DatabaseUrlError: It is on a server.
         """
-        if self.database_url is None:
-            return self.data_dir / "directory.db"
-        return database_path(self.database_url)
+        return file_of(self.database)
+
+    @property
+    def login_name(self) -> str:
+        """The name under which this replica logs in to the broker."""
+        return (
+            DIRECTORY_LOGIN if self.replica is None else f"{DIRECTORY_REPLICA_PREFIX}{self.replica}"
+        )
 
 
-def database_path(url: str) -> Path:
-    """Return the file that ``sqlite:///FILE`` names.
+def read_settings(path: Path, **instead: object) -> DirectorySettings:
+    """Return the settings in a TOML file; its folders are seen from the file's own.
+
+    Args:
+        path: The file; its keys are the attributes of ``DirectorySettings``.
+        instead: Values that hold instead of the file's, where they are not None.
 
     Raises:
-        DatabaseUrlError: It is anything else.
+        SettingsFileError: It cannot be read, is not TOML, or a key is unknown or wrong.
     """
     try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise DatabaseUrlError(
-            "not a database address; nothing was opened; use sqlite:///FILE"
-        ) from error
-    if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
-        raise DatabaseUrlError(
-            "this database is not supported; nothing was opened; use sqlite:///FILE"
-        )
-    return Path(str(parsed.database))
+        with path.open("rb") as file:
+            text = file.read(MAX_SETTINGS_BYTES + 1)
+    except OSError as error:
+        raise SettingsFileError(f"{path}: {error.strerror}; nothing was changed") from error
+    if len(text) > MAX_SETTINGS_BYTES:
+        raise SettingsFileError(f"{path}: over {MAX_SETTINGS_BYTES} bytes; nothing was changed")
+    try:
+        found = tomllib.loads(text.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsFileError(f"{path}: not TOML: {error}; nothing was changed") from error
+    if "data_dir" in found:
+        found["data_dir"] = str(path.parent / str(found["data_dir"]))
+    try:
+        return settings_of(**{**found, **_given(instead)})
+    except SettingsError as error:
+        raise SettingsFileError(f"{path}: {error}") from None
+
+
+def settings_of(**values: object) -> DirectorySettings:
+    """Return settings of values that were given; None stands for what was not.
+
+    Raises:
+        SettingsError: One is unknown, missing or wrong.
+    """
+    try:
+        return DirectorySettings.model_validate(_given(values))
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{where}: {first['msg']}; nothing was changed") from None
+
+
+def _given(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -97,8 +97,12 @@ def read_keys(data_dir: Path) -> DirectoryKeys:
     )
 
 
-def make_login(data_dir: Path) -> Login:
-    """Return the directory's MQTT login; the first call of all draws and stores it.
+def make_login(data_dir: Path, name: str = DIRECTORY_LOGIN) -> Login:
+    """Return the directory's MQTT login; the first call of all draws and stores its password.
+
+    Args:
+        data_dir: The folder of its keys.
+        name: ``_kd``, or that of a replica, which has the same password.
 
     Raises:
         DataDirectoryError: The folder cannot be used, or the file is damaged.
@@ -106,7 +110,7 @@ def make_login(data_dir: Path) -> Login:
     with _first_start(data_dir):
         if not (data_dir / LOGIN_FILE).exists():
             _create(data_dir / LOGIN_FILE, _LoginFile(password=password_text(draw_bytes(32))))
-    return Login(DIRECTORY_LOGIN, _read(data_dir / LOGIN_FILE, _LoginFile).password)
+    return Login(name, _read(data_dir / LOGIN_FILE, _LoginFile).password)
 
 
 def write_broker_urls(
@@ -148,20 +152,32 @@ def read_ca_fingerprint(data_dir: Path) -> bytes | None:
     return None if pinned is None else bytes.fromhex(pinned)
 
 
+def lock_names(data_dir: Path) -> list[str | None]:
+    """Return the replicas that ever ran in a folder, and None for a directory without a name."""
+    found = data_dir.glob(_replica_lock("*"))
+    prefix, _, suffix = _replica_lock("*").partition("*")
+    return [None, *(path.name.removeprefix(prefix).removesuffix(suffix) for path in found)]
+
+
+def _replica_lock(name: str) -> str:
+    return f"directory-{name}.lock"
+
+
 @contextmanager
-def running_lock(data_dir: Path) -> Iterator[None]:
-    """Hold the right to be the one running directory of a folder.
+def running_lock(data_dir: Path, replica: str | None = None) -> Iterator[None]:
+    """Hold the right to be the one running directory, or replica of this name, of a folder.
 
     Raises:
         DataDirectoryError: Another process runs there.
     """
-    with _open_lock(data_dir / LOCK_FILE) as descriptor:
+    name = LOCK_FILE if replica is None else _replica_lock(replica)
+    with _open_lock(data_dir / name) as descriptor:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise DataDirectoryError(
                 f"another key directory is running in {data_dir}; nothing was changed; "
-                "stop it first"
+                "stop it first, or give this one a name of its own with --replica"
             ) from error
         yield
 

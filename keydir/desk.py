@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from client_sdk.wire import topics
@@ -17,7 +17,6 @@ from client_sdk.wire.encoded_keys import Signature
 from keydir.data import DirectoryKeys
 from keydir.policy import Policy
 from keydir.ports import DirectoryStore
-from keydir.throttle import Throttle
 
 NO_SIGNATURE = Signature(bytes(64))
 """Stands in a record until it is signed; the signed bytes leave it out."""
@@ -43,14 +42,12 @@ def steady_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Keys, policy, store, buckets and clocks of one directory."""
+    """Keys, policy, store and clock of one directory."""
 
     keys: DirectoryKeys
     policy: Policy
     store: DirectoryStore
-    throttle: Throttle = field(default_factory=Throttle)
     wall: Callable[[], int] = wall_ms
-    steady: Callable[[], int] = steady_ms
 
     def reply(self, request: SignedRequest, status: Status, body: bytes) -> Outgoing:
         """Return the signed reply to a request."""

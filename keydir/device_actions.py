@@ -46,6 +46,7 @@ class DeviceActions:
     def open_link(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
         """Make a one-time login for another device of the caller's account."""
         asked = OPEN_LINK.decode(body)
+        caller = _held(transaction, caller)
         if not _is_manager(caller):
             return _REFUSED
         if transaction.invitations.find(asked.invitation_id) is not None:
@@ -70,6 +71,7 @@ class DeviceActions:
     def update_devices(self, transaction: Transaction, caller: Caller, body: bytes) -> Outcome:
         """Take the list that follows the newest one; who is not in it any more is revoked."""
         asked = UPDATE_DEVICES.decode(body)
+        caller = _held(transaction, caller)
         known = DEVICE_LIST.decode(caller.account.device_list)
         if asked.device_list == known:
             return Outcome(Status.OK)  # a repetition after its answer was lost
@@ -122,6 +124,12 @@ class DeviceActions:
 def joined(account: Account, link: LinkRow) -> Welcome:
     """Return what an approved device is told."""
     return Welcome(Status.OK, link.address, account.role, account.name, link.grant)
+
+
+def _held(transaction: Transaction, caller: Caller) -> Caller:
+    """Return the caller with the account as it stays until the end: managers may act at once."""
+    account = transaction.accounts.held_account(caller.account.user)
+    return caller if account is None else caller._replace(account=account)
 
 
 def _is_manager(caller: Caller) -> bool:

@@ -36,7 +36,7 @@ from keydir.rules import (
     check_return_list,
     judge_redemption,
 )
-from keydir.throttle import Charge
+from keydir.throttle import Charge, allow
 from keydir.welcome import Welcome, sealed_welcome
 
 
@@ -57,7 +57,9 @@ class Enrollment:
         """
         invitation_id = topics.parse_enroll(topic)
         charge = Charge(ENROLL_LIMIT, f"enroll {invitation_id}")
-        if not self._desk.throttle.allow(self._desk.steady(), charge):
+        with self._desk.store.transaction() as transaction:  # kept, whatever comes of the rest
+            allowed = allow(transaction.buckets, self._desk.wall(), charge)
+        if not allowed:
             raise RefusedRequestError("too many enrolment requests for one invitation")
         keys = self._desk.keys
         opened = keys.sealing.open(payload, enroll_info(keys.directory_id, invitation_id))
@@ -117,7 +119,7 @@ class Enrollment:
         if redemption is Redemption.USED:
             return Welcome(Status.INVITATION_USED)
         if redemption is Redemption.FIRST:
-            earlier = transaction.accounts.account(invitation.user)
+            earlier = transaction.accounts.held_account(invitation.user)
             if (earlier is None) is not (invitation.purpose is Purpose.NEW):
                 return Welcome(Status.INVITATION_USED)
             try:

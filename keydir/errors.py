@@ -15,10 +15,22 @@ class DirectoryStoreError(OperationalError):
     code = "directory_store"
 
 
+class DirectoryBusyError(OperationalError):
+    """Another transaction, or a lost connection, broke a step off; it is begun again."""
+
+    code = "directory_busy"
+
+
 class NewerDirectoryError(DirectoryStoreError):
     """The database was written by a newer version; it was not touched."""
 
     code = "newer_directory"
+
+
+class DirectoryMoveError(OperationalError):
+    """A database could not be copied into another; neither was changed."""
+
+    code = "directory_move"
 
 
 class DataDirectoryError(OperationalError):

@@ -1,5 +1,6 @@
 """Everything a directory needs on disk before it serves; safe to repeat."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from keydir.config import DirectorySettings
 from keydir.data import DirectoryKeys, make_keys, make_login
 from keydir.errors import DataDirectoryError, PolicyError
 from keydir.policy import DEFAULT_POLICY, Policy, parse_policy, read_policy
-from keydir.ports import Transaction
-from keydir.stores.sql import SqlDirectoryStore
+from keydir.ports import Result, Transaction
+from keydir.stores.database import file_of
+from keydir.stores.opening import open_store
 
 POLICY_SETTING = "policy"
 DIRECTORY_ID_SETTING = "directory_id"
@@ -23,7 +25,16 @@ class PreparedDirectory:
     keys: DirectoryKeys = field(repr=False)
     login: Login
     policy: Policy
-    database_path: Path
+    database: str = field(repr=False)
+
+    @property
+    def database_path(self) -> Path:
+        """The database's file.
+
+        Raises:
+            DatabaseUrlError: It is on a server.
+        """
+        return file_of(self.database)
 
 
 def prepare_directory(settings: DirectorySettings) -> PreparedDirectory:
@@ -38,18 +49,35 @@ def prepare_directory(settings: DirectorySettings) -> PreparedDirectory:
         PolicyError: The policy is not valid, or accounts have roles that it does not name.
     """
     chosen = None if settings.policy is None else read_policy(settings.policy)
-    path = settings.database_path
     keys = make_keys(settings.data_dir)
-    login = make_login(settings.data_dir)
-    store = SqlDirectoryStore(path)
-    try:
-        with store.transaction() as transaction:
-            claim(transaction, keys)
-            policy = _settle_policy(transaction, chosen)
+    login = make_login(settings.data_dir, settings.login_name)
+
+    def settle(transaction: Transaction) -> Policy:
+        claim(transaction, keys)
+        if transaction.logins.secret_hash(login.username) != secret_hash(login.password):
             transaction.logins.put(login.username, secret_hash(login.password), None)
+        return _settle_policy(transaction, chosen)
+
+    policy = transact(settings.database, settle)
+    return PreparedDirectory(keys, login, policy, settings.database)
+
+
+def transact(database: str, step: Callable[[Transaction], Result]) -> Result:
+    """Return what a step comes to, in one transaction on a database that is opened for it.
+
+    Raises:
+        DirectoryStoreError: The database cannot be used; nothing was changed.
+    """
+    store = open_store(database)
+
+    def work() -> Result:
+        with store.transaction() as transaction:
+            return step(transaction)
+
+    try:
+        return store.submit(work).result()
     finally:
         store.close()
-    return PreparedDirectory(keys, login, policy, path)
 
 
 def claim(transaction: Transaction, keys: DirectoryKeys) -> None:

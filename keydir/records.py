@@ -83,6 +83,13 @@ class Device:
     revoked: bool = False
 
 
+class Member(NamedTuple):
+    """One device and the account that it belongs to."""
+
+    device: Device
+    account: Account
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A reply that was given, kept for repetitions of its request."""
@@ -105,6 +112,25 @@ class PoolCounts(NamedTuple):
 
     one_time: int
     one_time_kem: int
+
+
+class Supply(NamedTuple):
+    """What a bundle of one device can be made of."""
+
+    signed: Prekey | None
+    last_resort: Prekey | None
+    left: PoolCounts
+
+
+class Token(NamedTuple):
+    """One token that is taken of a shared bucket; times in ms since 1970."""
+
+    key: str
+    now: int
+    step: int
+    """How much later the bucket is full for it."""
+    most: int
+    """When the bucket is full after its last token was taken now."""
 
 
 class ListedUser(NamedTuple):

@@ -18,14 +18,14 @@ from client_sdk.wire.directory import (
 )
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import DeviceAddress, EventId
-from keydir.actions import Actions
+from keydir.actions import Actions, requester_bucket
 from keydir.desk import NO_SIGNATURE, Desk, Outgoing
 from keydir.errors import DirectoryStoreError, RefusedRequestError
 from keydir.outcome import Caller, Outcome
 from keydir.ports import Transaction
-from keydir.records import Answer, Device
+from keydir.records import Answer, Member
 from keydir.rules import ANSWER_LIFETIME_MS, DEVICE_LIMIT, Verdict, judge_request
-from keydir.throttle import Charge
+from keydir.throttle import Charge, allow
 
 
 class Requests:
@@ -47,9 +47,9 @@ class Requests:
         authentic = False
         try:
             with self._desk.store.transaction() as transaction:
-                device = self._authenticate(transaction, request)
+                member = self._authenticate(transaction, request)
                 authentic = True
-                return self._settle(transaction, device, request, payload)
+                return self._settle(transaction, member, request, payload)
         except DirectoryStoreError:
             if not authentic:
                 raise
@@ -64,21 +64,22 @@ class Requests:
             raise RefusedRequestError("a request for another directory")
         return request
 
-    def _authenticate(self, transaction: Transaction, request: SignedRequest) -> Device:
-        device = transaction.accounts.device(request.device)
-        if device is None:
+    def _authenticate(self, transaction: Transaction, request: SignedRequest) -> Member:
+        member = transaction.accounts.held_member(request.device)
+        if member is None:
             raise RefusedRequestError("a request of an unknown device")
-        verify(device.signing_key, request_bytes(request), request.signature)
-        return device
+        verify(member.device.signing_key, request_bytes(request), request.signature)
+        return member
 
     def _settle(
-        self, transaction: Transaction, device: Device, request: SignedRequest, payload: bytes
+        self, transaction: Transaction, member: Member, request: SignedRequest, payload: bytes
     ) -> tuple[Outgoing, ...]:
+        device = member.device
         if device.revoked:
             return (self._desk.reply(request, Status.REVOKED, b""),)
         now = self._desk.wall()
-        transaction.answers.forget_before(now - ANSWER_LIFETIME_MS)
-        kept = transaction.answers.find(device.address, request.request_id)
+        since = now - ANSWER_LIFETIME_MS
+        kept = transaction.answers.find(device.address, request.request_id, since)
         request_hash = hashlib.sha256(payload).digest()
         verdict = judge_request(request.counter, request_hash, device.last_counter, kept)
         if verdict is Verdict.REPEATED and kept is not None:
@@ -89,9 +90,10 @@ class Requests:
             body = encode(CounterReply(device.last_counter))
             return (self._desk.reply(request, Status.STALE_COUNTER, body),)
         charge = Charge(DEVICE_LIMIT, f"any {device.address}")
-        if not self._desk.throttle.allow(self._desk.steady(), charge):
+        transaction.buckets.find([charge.key, requester_bucket(device.address)])  # by one statement
+        if not allow(transaction.buckets, now, charge):
             return (self._desk.reply(request, Status.RATE_LIMITED, b""),)
-        outcome = self._perform(transaction, device, request)
+        outcome = self._perform(transaction, member, request)
         reply = self._desk.reply(request, outcome.status, outcome.body)
         transaction.accounts.accept(device.address, request.counter)
         if device.invitation_id is not None:
@@ -101,12 +103,9 @@ class Requests:
         told = () if outcome.low is None else (self._low_event(outcome.low),)
         return (reply, *outcome.extra, *told)
 
-    def _perform(self, transaction: Transaction, device: Device, request: SignedRequest) -> Outcome:
-        account = transaction.accounts.account(device.user)
-        if account is None:
-            raise RefusedRequestError("a request of a device without an account")
+    def _perform(self, transaction: Transaction, member: Member, request: SignedRequest) -> Outcome:
         try:
-            caller = Caller(device, account)
+            caller = Caller(member.device, member.account)
             return self._actions.perform(transaction, caller, request.action, request.body)
         except ProtocolError:
             return Outcome(Status.BAD_REQUEST)

@@ -1,4 +1,4 @@
-"""Requests that wait for the directory: few of each sender, and each sender in turn."""
+"""Requests that wait for the directory: few of each sender, each sender in turn, one at a time."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -44,6 +44,7 @@ class Waiting:
         self._steady = steady
         self._throttle = Throttle()
         self._queues: OrderedDict[str, deque[Incoming]] = OrderedDict()
+        self._behind: dict[str, deque[Incoming]] = {}
         self._bytes_of: dict[str, int] = {}
         self._some = asyncio.Event()
         self.count = 0
@@ -55,22 +56,29 @@ class Waiting:
         """Keep a request until its turn; False: there is no room or it came too soon, drop it."""
         size = len(message.payload)
         try:
-            sender = _sender(message.topic)
+            sender = sender_of(message.topic)
         except MalformedError:
             return False
         if size > MAX_DIRECTORY_BYTES or not self._has_room(sender, size):
             return False
         if not self._throttle.allow(self._steady(), Charge(ARRIVAL_LIMIT, sender)):
             return False
-        self._queues.setdefault(sender, deque()).append(message)
+        if sender in self._behind:
+            self._behind[sender].append(message)
+        else:
+            self._queues.setdefault(sender, deque()).append(message)
+            self._some.set()
         self._bytes_of[sender] = self._bytes_of.get(sender, 0) + size
         self.count += 1
         self.size += size
-        self._some.set()
         return True
 
     async def take(self) -> Incoming:
-        """Wait for a request and remove it: the oldest of the sender whose turn it is."""
+        """Wait for a request and remove it: the oldest of the sender whose turn it is.
+
+        What else its sender has waiting stays until ``done``: requests of one device are answered
+        in their order, however many are looked into at one time.
+        """
         while not self._queues:
             self._some.clear()
             await self._some.wait()
@@ -80,22 +88,39 @@ class Waiting:
         self._bytes_of[sender] -= size
         self.count -= 1
         self.size -= size
+        self._behind[sender] = queue
+        return message
+
+    def done(self, message: Incoming) -> None:
+        """Let the next request of the sender of a message that was taken have its turn."""
+        sender = sender_of(message.topic)
+        queue = self._behind.pop(sender)
         if queue:
             self._queues[sender] = queue
+            self._some.set()
         else:
             del self._bytes_of[sender]
-        return message
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is being looked into."""
+        return not self._queues and not self._behind
 
     def _has_room(self, sender: str, size: int) -> bool:
         return (
-            len(self._queues.get(sender, ())) < MAX_WAITING_OF_ONE
+            len(self._queues.get(sender) or self._behind.get(sender) or ()) < MAX_WAITING_OF_ONE
             and self._bytes_of.get(sender, 0) + size <= MAX_WAITING_BYTES_OF_ONE
             and self.count < MAX_WAITING
             and self.size + size <= MAX_WAITING_BYTES
         )
 
 
-def _sender(topic: str) -> str:
+def sender_of(topic: str) -> str:
+    """Return who published a request: a device, or the holder of an invitation.
+
+    Raises:
+        MalformedError: It is no topic of requests.
+    """
     if topic.startswith(ENROLLMENTS_PREFIX):
         return f"enroll {topics.parse_enroll(topic)}"
     return topics.parse_request(topic).device

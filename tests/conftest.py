@@ -2,10 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.postgres import Postgres, programs, running_postgres
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
@@ -32,3 +34,15 @@ def _require_program(name: str) -> str:
 def require_program() -> RequireProgram:
     """Return a program's path; a missing one fails the test in CI and skips it elsewhere."""
     return _require_program
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; each test makes databases of its own on it."""
+    if programs() is None:
+        reason = "PostgreSQL's server is not installed (Debian: postgresql)"
+        if IN_CI:
+            pytest.fail(f"{reason}; under CI=true nothing is skipped", pytrace=False)
+        pytest.skip(reason)
+    with running_postgres() as server:
+        yield server

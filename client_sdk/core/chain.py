@@ -78,7 +78,7 @@ def next_to_send(chain: SendingChain) -> tuple[SendingChain, MessageKey]:
             "a reply of the peer or a new session starts another chain"
         )
     keys, key = next_message_key(chain.keys)
-    return SendingChain(keys, chain.next_number + 1), key
+    return tuple.__new__(SendingChain, (keys, chain.next_number + 1)), key
 
 
 def check_jump(next_number: int, number: int) -> None:

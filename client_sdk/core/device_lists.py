@@ -28,11 +28,8 @@ def verify_follows(known: DeviceList, offered: DeviceList) -> None:
     verify_device_list(offered)
     verify_endorsements(offered)
     same = (offered.account_key, offered.superseded) == (known.account_key, known.superseded)
-    replaced = (
-        offered.superseded[:-1] == known.superseded
-        and offered.superseded[-1:] != ()
-        and offered.superseded[-1].account_key == known.account_key
-    )
+    put_aside = [one.account_key for one in offered.superseded[-1:]]
+    replaced = offered.superseded[:-1] == known.superseded and put_aside == [known.account_key]
     kept = {entry.number: entry._replace(manager=False) for entry in known.devices}
     if (
         offered.user != known.user

@@ -79,7 +79,7 @@ def half(user_id: bytes, key: bytes, iterations: int) -> str:
     """Return one user's 30 digits."""
     digest = _digest(user_id, key, iterations)
     chunks = (digest[at : at + _CHUNK_BYTES] for at in range(0, _HALF_BYTES, _CHUNK_BYTES))
-    return "".join(f"{int.from_bytes(chunk, 'big') % 100_000:05d}" for chunk in chunks)
+    return "".join(f"{int.from_bytes(chunk) % 100_000:05d}" for chunk in chunks)
 
 
 @lru_cache(maxsize=_CACHED_DIGESTS)

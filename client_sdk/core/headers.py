@@ -4,7 +4,6 @@ import hashlib
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from client_sdk.core.keys import EncodedX25519
 from client_sdk.core.ratchet import Position
 from client_sdk.wire.codec import encode
 from client_sdk.wire.envelope import (
@@ -47,8 +46,8 @@ def decoded_header(kind: int, header: bytes) -> DecodedHeader:
     else:
         decoded, digest = RATCHET_HEADER.decode(header), None
     _, key, previous_chain_length, number, pq = decoded
-    position = Position(EncodedX25519(key), previous_chain_length, number, decode_pq_message(pq))
-    return DecodedHeader(decoded, position, digest)
+    place = (key, previous_chain_length, number, decode_pq_message(pq))
+    return tuple.__new__(DecodedHeader, (decoded, tuple.__new__(Position, place), digest))
 
 
 def handshake_digest(handshake: HandshakeHeader) -> bytes:

@@ -45,6 +45,7 @@ ChainOutput = NewType("ChainOutput", bytes)
 MessageKey = NewType("MessageKey", bytes)
 """32 bytes, secret: both halves of one message's key, extracted."""
 
+_SHA256: Final = "sha256"
 _NO_SALT: Final = b"\x00" * KEY_BYTES
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
@@ -52,6 +53,7 @@ _INNER_REST: Final = b"\x36" * 32
 _OUTER_REST: Final = b"\x5c" * 32
 _OUTPUT: Final = _INNER_REST + b"\x01"
 _STEP: Final = _INNER_REST + b"\x02"
+_HANDSHAKE_INFO: Final = (HANDSHAKE_LABEL + b"\x01", HANDSHAKE_LABEL + b"\x02")
 _ROOT_INFO: Final = (ROOT_LABEL + b"\x01", ROOT_LABEL + b"\x02")
 _PQ_ROOT_INFO: Final = (PQ_ROOT_LABEL + b"\x01", PQ_ROOT_LABEL + b"\x02")
 _PQ_EPOCH_INFO: Final = (PQ_EPOCH_LABEL + b"\x01", PQ_EPOCH_LABEL + b"\x02")
@@ -74,10 +76,10 @@ def hkdf(salt: bytes, key_material: bytes, info: bytes, length: int) -> bytes:
 
     Source: RFC 5869.
     """
-    extracted = hmac.digest(salt, key_material, "sha256")
+    extracted = hmac.digest(salt, key_material, _SHA256)
     block, output = b"", b""
     for number in range(1, -(-length // KEY_BYTES) + 1):
-        block = hmac.digest(extracted, block + info + bytes((number,)), "sha256")
+        block = hmac.digest(extracted, block + info + bytes((number,)), _SHA256)
         output += block
     return output[:length]
 
@@ -87,8 +89,7 @@ def handshake_secrets(key_material: bytes) -> tuple[RootKey, PqRootKey]:
 
     Source: PQXDH rev 3, section 2.2 (KDF) with two outputs.
     """
-    output = hkdf(_NO_SALT, key_material, HANDSHAKE_LABEL, 2 * KEY_BYTES)
-    return RootKey(output[:KEY_BYTES]), PqRootKey(output[KEY_BYTES:])
+    return _expand(_hmac(_NO_SALT, key_material), *_HANDSHAKE_INFO)  # type: ignore[return-value]
 
 
 def root_step(root_key: RootKey, shared_secret: bytes) -> tuple[RootKey, ChainKey]:
@@ -96,15 +97,12 @@ def root_step(root_key: RootKey, shared_secret: bytes) -> tuple[RootKey, ChainKe
 
     Source: Double Ratchet rev 4, KDF_RK; HKDF of RFC 5869 with the root key as salt.
     """
-    extracted = _hmac(root_key, shared_secret)
-    root, chain = _expand(extracted, _ROOT_INFO)
-    return RootKey(root), ChainKey(chain)
+    return _expand(_hmac(root_key, shared_secret), *_ROOT_INFO)  # type: ignore[return-value]
 
 
 def pq_root_step(root_key: PqRootKey) -> tuple[PqRootKey, ChainKey]:
     """Move the post-quantum root on by one chain within its epoch; adds no new secret."""
-    root, chain = _expand(root_key, _PQ_ROOT_INFO)
-    return PqRootKey(root), ChainKey(chain)
+    return _expand(root_key, *_PQ_ROOT_INFO)  # type: ignore[return-value]
 
 
 def pq_epoch_step(root_key: PqRootKey, key: EpochKey) -> tuple[PqRootKey, ChainKey]:
@@ -112,8 +110,7 @@ def pq_epoch_step(root_key: PqRootKey, key: EpochKey) -> tuple[PqRootKey, ChainK
 
     Source: Double Ratchet rev 4, KDF_SCKA_RK; HKDF of RFC 5869 with the root key as salt.
     """
-    root, chain = _expand(_hmac(root_key, key), _PQ_EPOCH_INFO)
-    return PqRootKey(root), ChainKey(chain)
+    return _expand(_hmac(root_key, key), *_PQ_EPOCH_INFO)  # type: ignore[return-value]
 
 
 def epoch_key(shared_secret: bytes, epoch: int, transcript: bytes) -> EpochKey:
@@ -140,7 +137,7 @@ def chain_step(chain_key: ChainKey) -> tuple[ChainKey, ChainOutput]:
     outer_copy.update(inner_copy.digest())
     inner.update(b"\x01")
     outer.update(inner.digest())
-    return ChainKey(outer_copy.digest()), ChainOutput(outer.digest())
+    return outer_copy.digest(), outer.digest()  # type: ignore[return-value]
 
 
 def message_key(pq_output: ChainOutput, ec_output: ChainOutput) -> MessageKey:
@@ -149,7 +146,8 @@ def message_key(pq_output: ChainOutput, ec_output: ChainOutput) -> MessageKey:
     Source: Double Ratchet rev 4, Triple Ratchet (KDF_HYBRID), the extract half; RFC 5869 2.2.
     """
     inner = sha256(pq_output.translate(_INNER) + _INNER_REST + ec_output).digest()
-    return MessageKey(sha256(pq_output.translate(_OUTER) + _OUTER_REST + inner).digest())
+    outer = pq_output.translate(_OUTER) + _OUTER_REST
+    return sha256(outer + inner).digest()  # type: ignore[return-value]
 
 
 def walked_chain(chain_key: ChainKey, count: int) -> list[ChainKey]:
@@ -181,28 +179,28 @@ def passed_message_keys(ec_keys: list[ChainKey], pq_keys: list[ChainKey]) -> lis
 
 def sealing_keys(key: MessageKey) -> SealingKeys:
     """Expand a message key into the 32-byte AEAD key and its 12-byte nonce."""
-    aead_key, rest = _expand(key, _MESSAGE_INFO)
-    return SealingKeys(aead_key, rest[:NONCE_BYTES])
+    aead_key, rest = _expand(key, *_MESSAGE_INFO)
+    return tuple.__new__(SealingKeys, (aead_key, rest[:NONCE_BYTES]))
 
 
 def session_tag(session_id: SessionId) -> bytes:
     """Return the 8 bytes by which a header names its session."""
-    return hmac.digest(session_id, SESSION_TAG_LABEL, "sha256")[:SESSION_TAG_BYTES]
+    return _hmac(session_id, SESSION_TAG_LABEL)[:SESSION_TAG_BYTES]
 
 
 def link_offer_mac(secret: bytes, offer: bytes) -> bytes:
     """Return the 32 bytes by which a new device proves to hold a link code's secret."""
-    return hmac.digest(hkdf(_NO_SALT, secret, LINK_OFFER_LABEL, KEY_BYTES), offer, "sha256")
+    return hmac.digest(hkdf(_NO_SALT, secret, LINK_OFFER_LABEL, KEY_BYTES), offer, _SHA256)
 
 
 def link_grant_mac(secret: bytes, grant: bytes) -> bytes:
     """Return the 32 bytes by which a manager proves to have made the link code."""
-    return hmac.digest(hkdf(_NO_SALT, secret, LINK_GRANT_LABEL, KEY_BYTES), grant, "sha256")
+    return hmac.digest(hkdf(_NO_SALT, secret, LINK_GRANT_LABEL, KEY_BYTES), grant, _SHA256)
 
 
 def recovery_check(private_key: bytes, length: int) -> bytes:
     """Return the first ``length`` bytes of a digest that finds typing errors in a recovery code."""
-    return hmac.digest(private_key, RECOVERY_CHECK_LABEL, "sha256")[:length]
+    return hmac.digest(private_key, RECOVERY_CHECK_LABEL, _SHA256)[:length]
 
 
 # HMAC and HKDF-Expand are written out over ``hashlib`` for 32-byte keys: the library's calls look
@@ -216,13 +214,13 @@ def _hmac(key: bytes, data: bytes) -> bytes:
     return sha256(key.translate(_OUTER) + _OUTER_REST + inner).digest()
 
 
-def _expand(key: bytes, info: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+def _expand(key: bytes, first_info: bytes, second_info: bytes) -> tuple[bytes, bytes]:
     inner = sha256(key.translate(_INNER) + _INNER_REST)
     outer = sha256(key.translate(_OUTER) + _OUTER_REST)
     inner_copy, outer_copy = inner.copy(), outer.copy()
-    inner_copy.update(info[0])
+    inner_copy.update(first_info)
     outer_copy.update(inner_copy.digest())
     first = outer_copy.digest()
-    inner.update(first + info[1])
+    inner.update(first + second_info)
     outer.update(inner.digest())
     return first, outer.digest()

@@ -44,6 +44,7 @@ CACHED_SIGNATURES: Final = 64
 """Signatures that held, kept with what they cover: a device list is checked when it comes, and
 again with the bundle of each of its devices."""
 
+_X25519_PREFIX: Final = bytes((X25519_TYPE,))
 _P: Final = 2**255 - 19
 _SIGN_BIT: Final = 1 << 255
 
@@ -85,7 +86,7 @@ class X25519KeyPair:
     def from_private(cls, private: X25519PrivateKey) -> Self:
         """Return the pair of a live private key."""
         raw = private.public_key().public_bytes_raw()
-        return cls(private, EncodedX25519(bytes((X25519_TYPE,)) + raw))
+        return cls(private, _X25519_PREFIX + raw)  # type: ignore[arg-type]
 
     @classmethod
     def from_private_bytes(cls, data: bytes) -> Self:

@@ -134,14 +134,13 @@ def send(
     # The epoch of the roots is that of the sending chain: only a new chain moves it.
     room = roots.waiting is None
     pq, header, _, made = pq_ratchet.send(state.pq, fresh, roots.epoch, room=room)
-    position = Position(own.public, state.previous_chain_length, chain.next_number, header)
+    place = (own.public, state.previous_chain_length, chain.next_number, header)
     if made is not None:
         roots = RootKeys(roots.ec, roots.pq, roots.epoch, made)
     chain, key = next_to_send(chain)
-    stepped = RatchetState(
-        roots, pq, own, chain, state.receiving, state.closed, state.previous_chain_length
-    )
-    return stepped, position, key
+    rest = (state.receiving, state.closed, state.previous_chain_length)
+    stepped = tuple.__new__(RatchetState, (roots, pq, own, chain, *rest))
+    return stepped, tuple.__new__(Position, place), key
 
 
 def receive(
@@ -186,22 +185,23 @@ def _open(
 def _receive_in_chain(
     state: RatchetState, chain: ReceivingChain, number: int, open_message: OpenMessage
 ) -> tuple[RatchetState, bytes]:
-    if number < chain.next_number:
-        place = chain.skipped.find(number)
-        plaintext = open_message(chain.skipped.key(place))
-        left = chain.skipped.without(place)
-        chain = ReceivingChain(chain.ratchet_key, chain.keys, chain.next_number, left)
-        return _with_receiving(state, chain, state.closed), plaintext
-    if number == chain.next_number:
-        keys, key = next_message_key(chain.keys)
+    ratchet_key, keys, next_number, skipped = chain
+    if number > next_number:
+        walked = reach(keys, next_number, number)
+        plaintext = open_message(walked.message_key)
+        skipped = skipped_keys(skipped, walked.passed, next_number)
+        chain = ReceivingChain(ratchet_key, walked.after, number + 1, skipped)
+        return _with_receiving(state, *_bounded(chain, state.closed)), plaintext
+    if number < next_number:
+        place = skipped.find(number)
+        plaintext = open_message(skipped.key(place))
+        skipped = skipped.without(place)
+    else:
+        keys, key = next_message_key(keys)
         plaintext = open_message(key)
-        chain = ReceivingChain(chain.ratchet_key, keys, number + 1, chain.skipped)
-        return _with_receiving(state, chain, state.closed), plaintext
-    walked = reach(chain.keys, chain.next_number, number)
-    plaintext = open_message(walked.message_key)
-    skipped = skipped_keys(chain.skipped, walked.passed, chain.next_number)
-    chain = ReceivingChain(chain.ratchet_key, walked.after, number + 1, skipped)
-    return _with_receiving(state, *_bounded(chain, state.closed)), plaintext
+        next_number += 1
+    chain = tuple.__new__(ReceivingChain, (ratchet_key, keys, next_number, skipped))
+    return _with_receiving(state, chain, state.closed), plaintext
 
 
 def _receive_late(
@@ -245,7 +245,7 @@ def _with_receiving(
     state: RatchetState, receiving: ReceivingChain | None, closed: tuple[ClosedChain, ...]
 ) -> RatchetState:
     roots, pq, own, sending, _, _, sent = state
-    return RatchetState(roots, pq, own, sending, receiving, closed, sent)
+    return tuple.__new__(RatchetState, (roots, pq, own, sending, receiving, closed, sent))
 
 
 def _with_pq(state: RatchetState, roots: RootKeys, pq: PqRatchet) -> RatchetState:
@@ -255,14 +255,14 @@ def _with_pq(state: RatchetState, roots: RootKeys, pq: PqRatchet) -> RatchetStat
 def _bounded(
     chain: ReceivingChain, closed: tuple[ClosedChain, ...]
 ) -> tuple[ReceivingChain, tuple[ClosedChain, ...]]:
-    excess = len(chain.skipped) - MAX_SKIPPED_KEYS
+    excess = chain.skipped.count - MAX_SKIPPED_KEYS
     for old in closed:
-        excess += len(old.skipped)
+        excess += old.skipped.count
     if excess <= 0:
         return chain, _forget_finished(closed)
     kept = []
     for old in closed:
-        give_up = min(max(excess, 0), len(old.skipped))
+        give_up = min(max(excess, 0), old.skipped.count)
         excess -= give_up
         kept.append(ClosedChain(old.tag, old.next_number, old.skipped.without_oldest(give_up)))
     if excess > 0:
@@ -272,13 +272,14 @@ def _bounded(
 
 
 def _forget_finished(closed: tuple[ClosedChain, ...]) -> tuple[ClosedChain, ...]:
-    if len(closed) < MAX_RECEIVING_CHAINS:
-        return closed
-    finished = sum(1 for chain in closed if not chain.skipped)
+    surplus = 1 - MAX_RECEIVING_CHAINS
+    for chain in closed:
+        if not chain.skipped.count:
+            surplus += 1
     kept = []
     for chain in closed:
-        if not chain.skipped and finished >= MAX_RECEIVING_CHAINS:
-            finished -= 1
+        if surplus > 0 and not chain.skipped.count:
+            surplus -= 1
         else:
             kept.append(chain)
     return tuple(kept)

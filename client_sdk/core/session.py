@@ -207,7 +207,7 @@ def encrypt(
     data = associated_data(kind, link.session_id, parties, envelope_id, encoded)
     ciphertext = seal(sealing_keys(key), plaintext, data)
     envelope = encode((PROTOCOL_VERSION, SUITE, kind, encoded, ciphertext))
-    return Session(link, state, handshake, acknowledged), envelope
+    return tuple.__new__(Session, (link, state, handshake, acknowledged)), envelope
 
 
 def decrypt(session: Session, envelope_id: EnvelopeId, envelope: Envelope) -> tuple[Session, bytes]:
@@ -246,7 +246,7 @@ def decrypt(session: Session, envelope_id: EnvelopeId, envelope: Envelope) -> tu
         return open_sealed(sealing_keys(key), ciphertext, data)
 
     state, plaintext = ratchet.receive(session.ratchet, position, open_message)
-    return Session(link, state, None, acknowledged=True), plaintext
+    return tuple.__new__(Session, (link, state, None, True)), plaintext
 
 
 def session_tag_of(envelope: Envelope) -> bytes:

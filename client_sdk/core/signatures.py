@@ -160,8 +160,8 @@ def _verify_succession(device_list: DeviceList) -> None:
     keys = account_keys(device_list)[::-1]
     if len(set(keys)) != len(keys):
         raise InvalidBundleError("the device list goes back to a superseded key; it was dropped")
-    for one, successor in zip(device_list.superseded, keys[1:], strict=True):
-        verify(one.account_key, succession_bytes(device_list.user, successor), one.signature)
+    for place, one in enumerate(device_list.superseded, 1):
+        verify(one.account_key, succession_bytes(device_list.user, keys[place]), one.signature)
 
 
 def verify_signed_prekey(

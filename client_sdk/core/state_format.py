@@ -235,7 +235,7 @@ def _parsed_ratchet(stored: _Ratchet) -> RatchetState:
 
 
 def _parsed_skipped(packed: bytes, next_number: int) -> SkippedKeys:
-    skipped = SkippedKeys(packed)
+    skipped = SkippedKeys.from_packed(packed)
     numbers = skipped.numbers()
     if numbers != sorted(set(numbers)) or (numbers and numbers[-1] >= next_number):
         raise _damaged()

@@ -88,7 +88,8 @@ def next_message_key(keys: ChainKeys) -> tuple[ChainKeys, MessageKey]:
     """Return the chain one number later, and the key of the message at this number."""
     ec_chain, ec_output = chain_step(keys.ec)
     pq_chain, pq_output = chain_step(keys.pq)
-    return ChainKeys(ec_chain, pq_chain), message_key(pq_output, ec_output)
+    after = tuple.__new__(ChainKeys, (ec_chain, pq_chain))
+    return after, message_key(pq_output, ec_output)
 
 
 class Passed(NamedTuple):

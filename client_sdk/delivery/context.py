@@ -9,13 +9,14 @@ from typing import Final
 from client_sdk.delivery.adoption import Adoption
 from client_sdk.delivery.bell import Bell
 from client_sdk.delivery.directory import DirectoryClient
+from client_sdk.delivery.full_mailboxes import FullMailboxes
 from client_sdk.delivery.peers import Peers, Told
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.events import Event
 from client_sdk.machine.identity import is_held
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire import topics
-from client_sdk.wire.ids import UserName
+from client_sdk.wire.ids import DeviceAddress, UserName
 
 MAX_WAITING_EVENTS: Final = 1000
 """Events that nobody has taken; the oldest give way."""
@@ -69,6 +70,17 @@ class Context:
     """Users whose mail may be left on the broker until they are trusted or verified."""
     stale_lists: "asyncio.Queue[UserName]" = field(default_factory=asyncio.Queue)
     """Users of whom somebody knows a newer device list."""
+    keys_bell: Bell = field(default_factory=Bell)
+    """Rung when one's own account may have another key, or a manager is to get it."""
+    key_wishes: set[DeviceAddress] = field(default_factory=set)
+    """Managers of one's own account that are to get its private key."""
+
+    full: FullMailboxes = field(init=False)
+    """Recipients for whom the broker takes no more mail now."""
+
+    def __post_init__(self) -> None:
+        """Know whose notices these are."""
+        self.full = FullMailboxes(self.own.address)
 
     @property
     def own(self) -> OwnDevice:
@@ -84,8 +96,16 @@ class Context:
             self.clears.put_nowait(topics.inbox(recipient, self.own.address, envelope_id))
         if adoption.step.events:
             self.events.emit(adoption.step.events)
+        if state.is_own:
+            self.keys_bell.ring()
         self.outbox_bell.ring()
         self.changed_bell.ring()
+
+    def give_account_key(self, managers: Iterable[DeviceAddress]) -> None:
+        """Let these managers of one's own account have its key, as far as they may."""
+        self.key_wishes.update(managers)
+        if self.key_wishes:
+            self.keys_bell.ring()
 
     def ring_all(self) -> None:
         """Wake everybody: another process has written."""

@@ -17,6 +17,7 @@ from client_sdk.delivery.inbox import Inbox
 from client_sdk.delivery.late import LateLoop
 from client_sdk.delivery.lease import ConnectionLease
 from client_sdk.delivery.list_checks import list_check_loop
+from client_sdk.delivery.manager_keys import ManagerKeys
 from client_sdk.delivery.outbox import Outbox
 from client_sdk.delivery.pace import Pace, step
 from client_sdk.delivery.receipts import Receipts
@@ -71,6 +72,7 @@ class Engine:
         self._healing = Healing(context, pace.ask_again_seconds)
         self.guard = Guard(context, lease)
         self._late = LateLoop(context)
+        self._manager_keys = ManagerKeys(context)
         self._clearing = False
         self._was_up = False
         self._planned_in_round = 0
@@ -202,6 +204,7 @@ class Engine:
                 self._resync(connection),
                 self.receipts.loop(),
                 self._healing.loop(),
+                self._manager_keys.loop(),
                 self.guard.loop(),
                 self._upkeep.prekey_loop(),
                 self._upkeep.contacts_once(),
@@ -216,7 +219,7 @@ class Engine:
         routes: tuple[tuple[str, Callable[[Incoming], None]], ...] = (
             (topics.inbox_prefix(address), self._inbox.put),
             (topics.event_prefix(address), self._directory_event),
-            (topics.notice_prefix(address), self._outbox.full.receive),
+            (topics.notice_prefix(address), self._context.full.receive),
             (topics.reply_prefix(address), self._context.directory.receive),
         )
         async for incoming in connection.incoming():

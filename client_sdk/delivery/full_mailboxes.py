@@ -18,15 +18,9 @@ from client_sdk.wire.notice import NOTICE
 class FullMailboxes:
     """Publications that may be refused, and how long each full mailbox is left alone."""
 
-    def __init__(self, own: DeviceAddress, delays: tuple[float, ...]) -> None:
-        """Start with none full.
-
-        Args:
-            own: The address of this device.
-            delays: Seconds before a mailbox that was full is tried again; the last repeats.
-        """
+    def __init__(self, own: DeviceAddress) -> None:
+        """Start with none full; ``own`` is the address of this device."""
         self._own = own
-        self._delays = delays
         self._publishing: dict[EnvelopeId, asyncio.Task[None]] = {}
         self._refusals: dict[DeviceAddress, int] = {}
 
@@ -53,8 +47,17 @@ class FullMailboxes:
         for recipient in recipients:
             self._refusals.pop(recipient, None)
 
-    def refused(self, recipient: DeviceAddress) -> float:
-        """Note a full mailbox; return the seconds for which it is left alone."""
+    def refused(self, recipient: DeviceAddress, delays: tuple[float, ...]) -> float:
+        """Note a full mailbox; return the seconds for which it is left alone.
+
+        Args:
+            recipient: Whose it is.
+            delays: Seconds before the first, second, … try; the last repeats.
+        """
         number = self._refusals.get(recipient, 0)
         self._refusals[recipient] = number + 1
-        return step(self._delays, number)
+        return step(delays, number)
+
+    def emptied(self, devices: Iterable[DeviceAddress]) -> list[DeviceAddress]:
+        """Return those of ``devices`` that were full and have taken mail: there is room again."""
+        return [device for device in set(devices) if self._refusals.pop(device, 0)]

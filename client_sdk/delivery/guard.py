@@ -31,6 +31,10 @@ ASK_AGAIN_SECONDS: Final = 60.0
 PREKEY_LEAP: Final = 2**20
 """Prekey numbers left out after a rollback: the newer copy cannot have used so many."""
 
+RANDOM_LEAP_BYTES: Final = 5
+"""Up to 2^40 more are left out: one backup may be restored twice, and no number may come back
+with another key. Eight million rollbacks fit into the numbers that there are."""
+
 _UNANSWERED: Final = (OperationalError, ProtocolError, NotContactError)
 _logger = logging.getLogger(__name__)
 
@@ -118,11 +122,13 @@ class Guard:
         for user in await store.users():
             async with context.peers.lock(user):
                 await self._put_away(user)
-        await store.reserve(PREKEY_COUNTER, PREKEY_LEAP)
+        more = int.from_bytes(entropy.draw_bytes(RANDOM_LEAP_BYTES))
+        await store.reserve(PREKEY_COUNTER, PREKEY_LEAP + more)
         await make_medium_term_prekeys(store, now_ms())
-        record = with_new_stream(context.own.record, entropy.draw_stream_id())
-        await store.commit(Changes(device=encode_device(record)))
-        context.peers.own = load_device(record)
+        async with context.peers.lock(context.own.user):
+            record = with_new_stream(context.own.record, entropy.draw_stream_id())
+            await store.commit(Changes(device=encode_device(record)))
+            context.peers.own = load_device(record)
         await store.raise_counter(OPENS, opens)
         self._opens = await store.reserve(OPENS, 1)
         self._afresh = True

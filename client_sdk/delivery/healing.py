@@ -6,12 +6,11 @@ from collections.abc import Coroutine, Sequence
 from itertools import groupby
 from typing import Final
 
-from client_sdk import entropy
 from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
-from client_sdk.delivery.fresh import fresh_envelope
+from client_sdk.delivery.fresh import fresh_content, fresh_envelope
 from client_sdk.machine.changes import (
     Candidate,
     Changes,
@@ -25,7 +24,6 @@ from client_sdk.machine.changes import (
 from client_sdk.machine.events import SessionRenewed
 from client_sdk.machine.healing import (
     CANDIDATE_LIFETIME_MS,
-    FreshContent,
     may_resend,
     plan_answer,
     plan_request,
@@ -116,7 +114,7 @@ class Healing:
             for first in range(0, min(len(lost), left * MAX_RESEND_IDS), MAX_RESEND_IDS):
                 part = lost[first : first + MAX_RESEND_IDS]
                 state, changes = plan_request(
-                    context.own, state, part, _fresh_content(state, device), now_ms()
+                    context.own, state, part, fresh_content(state, device), now_ms()
                 )
                 pace = pace._replace(requests=pace.requests + 1)
                 step = combine(step, changes)
@@ -144,7 +142,7 @@ class Healing:
                 state, changes = plan_resend(context.own, state, again, fresh, now_ms())
                 step = combine(step, changes)
             state, changes = plan_answer(
-                context.own, state, asked, _fresh_content(state, device), now_ms()
+                context.own, state, asked, fresh_content(state, device), now_ms()
             )
             await context.peers.commit(state, combine(step, changes), (device,))
         context.publish_bell.ring()
@@ -185,7 +183,3 @@ def clear_candidates(context: Context, gone: Sequence[tuple[DeviceAddress, Envel
     """Clear the topics of candidates that are kept no more."""
     for sender, envelope_id in gone:
         context.clears.put_nowait(topics.inbox(context.own.address, sender, envelope_id))
-
-
-def _fresh_content(state: PeerState, device: DeviceAddress) -> FreshContent:
-    return FreshContent(entropy.draw_message_id(), fresh_envelope(state, device))

@@ -2,10 +2,10 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
 from typing import Final
 
 from client_sdk.core.errors import DuplicateMessageError
+from client_sdk.delivery.batch import Step
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.drop_log import DropLog
@@ -14,29 +14,36 @@ from client_sdk.delivery.healing import clear_candidates
 from client_sdk.delivery.list_watch import ListWatch
 from client_sdk.delivery.senders import SenderLookup
 from client_sdk.delivery.unopened import Unopened
-from client_sdk.machine.changes import Changes, PrekeyKind, combine
+from client_sdk.machine.changes import Changes, combine
 from client_sdk.machine.devices import is_withdrawn
 from client_sdk.machine.errors import ReplayedHandshakeError, UnknownDeviceError
 from client_sdk.machine.events import CloneSuspected, Event
 from client_sdk.machine.healing import Verdict, candidate, judge
+from client_sdk.machine.manager_keys import KEY_KINDS, plan_key_content
 from client_sdk.machine.opening import (
-    handshake_digest,
     handshake_wanted,
     open_envelope,
     parse_arrived,
     position_of,
     prekeys_named,
+    replay_digest,
 )
 from client_sdk.machine.prekeys import responder_prekeys
 from client_sdk.machine.received import Arrived, HandshakeInput, Opened
-from client_sdk.machine.receiving import plan_give_up, plan_receive, plan_repeat
-from client_sdk.machine.state import PeerState, based_on
+from client_sdk.machine.receiving import (
+    confirmed,
+    confirmed_ids,
+    plan_give_up,
+    plan_receive,
+    plan_repeat,
+)
+from client_sdk.machine.state import based_on
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.transport.ports import Incoming
 from client_sdk.wire import topics
 from client_sdk.wire.errors import ProtocolError
-from client_sdk.wire.ids import DeviceAddress, MessageId, UserName, user_of
+from client_sdk.wire.ids import MessageId, UserName, user_of
 from client_sdk.wire.topics import InboxTopic
 
 MAX_BATCH: Final = 512
@@ -44,23 +51,6 @@ MAX_BATCH: Final = 512
 
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 """Envelopes in memory that are not decided yet; more of them stay on the broker meanwhile."""
-
-
-@dataclass(slots=True)
-class _Step:
-    """One user's batch while it is decided."""
-
-    state: PeerState
-    changes: Changes
-    events: list[Event] = field(default_factory=list)
-    clear: list[InboxTopic] = field(default_factory=list)
-    handshakes: set[bytes] = field(default_factory=set)
-    prekeys_spent: set[tuple[PrekeyKind, int]] = field(default_factory=set)
-    waiting: list[Arrived] = field(default_factory=list)
-    lost: list[Arrived] = field(default_factory=list)
-    progressed: set[DeviceAddress] = field(default_factory=set)
-    new: int = 0
-    opened: list[Opened] = field(default_factory=list)
 
 
 class Inbox:
@@ -171,11 +161,15 @@ class Inbox:
             context.healing_bell.ring()
         if step.changes.receipted:
             context.outbox_bell.ring()
+            for device in context.full.emptied(one.device for one in step.changes.receipted):
+                await context.store.resume(device, now_ms())
+                context.publish_bell.ring()
+        context.give_account_key(step.key_wishes)
         context.changed_bell.ring()
 
-    async def _decide(self, user: UserName, batch: list[tuple[Arrived, bytes]]) -> _Step:
+    async def _decide(self, user: UserName, batch: list[tuple[Arrived, bytes]]) -> Step:
         context, now = self._context, now_ms()
-        step = _Step(await context.peers.load(user), Changes())
+        step = Step(await context.peers.load(user), Changes())
         if step.state.peer.blocked:
             step.clear.extend(arrived.topic for arrived, _ in batch)
             return step
@@ -204,7 +198,7 @@ class Inbox:
         await self._place(step, opened)
         return step
 
-    async def _open(self, step: _Step, arrived: Arrived, payload: bytes) -> list[Opened]:
+    async def _open(self, step: Step, arrived: Arrived, payload: bytes) -> list[Opened]:
         """Open one envelope into ``step``; an empty list where there is nothing to place."""
         try:
             handshake = await self._handshake(step, arrived)
@@ -219,7 +213,7 @@ class Inbox:
         return [opened]
 
     async def _did_not_open(
-        self, step: _Step, arrived: Arrived, payload: bytes, error: ProtocolError
+        self, step: Step, arrived: Arrived, payload: bytes, error: ProtocolError
     ) -> None:
         """Leave it, look its sender up, ask for it again, or drop it; nobody is answered here."""
         sender = arrived.topic.sender
@@ -241,20 +235,20 @@ class Inbox:
                 self._drop_log.dropped(sender, error.code)
                 step.clear.append(arrived.topic)
 
-    async def _handshake(self, step: _Step, arrived: Arrived) -> HandshakeInput | None:
+    async def _handshake(self, step: Step, arrived: Arrived) -> HandshakeInput | None:
         header = handshake_wanted(step.state, arrived)
         if header is None:
             return None
         if step.state.device_list is None:
             raise UnknownDeviceError("the sender is not known yet")
-        digest = handshake_digest(header.handshake)
+        digest = replay_digest(header.handshake)
         if digest in step.handshakes or await self._context.store.knows_handshake(digest):
             raise ReplayedHandshakeError("a handshake came a second time; it was dropped")
         rows = await self._context.store.load_prekeys(prekeys_named(header.handshake))
         left = {key: row for key, row in rows.items() if key not in step.prekeys_spent}
         return responder_prekeys(header, left)
 
-    async def _place(self, step: _Step, opened: list[Opened]) -> None:
+    async def _place(self, step: Step, opened: list[Opened]) -> None:
         """Decide opened envelopes in the order of their streams, whatever order they came in."""
         opened.sort(key=lambda one: (one.content.stream_id, one.content.sequence))
         ids = [one.content.message_id for one in opened]
@@ -262,9 +256,7 @@ class Inbox:
         for one in opened:
             message_id: MessageId = one.content.message_id
             try:
-                step.state, changes, events = plan_receive(
-                    step.state, one, now_ms(), known=message_id in known
-                )
+                changes, events = self._plan(step, one, known=message_id in known)
             except ProtocolError as error:
                 self._drop_log.dropped(one.arrived.topic.sender, error.code)
                 changes = Changes(
@@ -280,6 +272,17 @@ class Inbox:
             step.progressed.add(one.arrived.topic.sender)
             step.new += 1
             step.opened.append(one)
+        if named := confirmed_ids(step.events):
+            ours = await self._context.store.sent_to(step.state.user, named)
+            step.events = confirmed(step.events, ours)
+
+    def _plan(self, step: Step, one: Opened, *, known: bool) -> tuple[Changes, tuple[Event, ...]]:
+        if one.content.kind in KEY_KINDS:
+            changes, wanted_by = plan_key_content(self._context.own, step.state, one, now_ms())
+            step.key_wishes |= set() if wanted_by is None else {wanted_by}
+            return changes, ()
+        step.state, changes, events = plan_receive(step.state, one, now_ms(), known=known)
+        return changes, events
 
     async def _give_up(self, user: UserName) -> None:
         context, now = self._context, now_ms()

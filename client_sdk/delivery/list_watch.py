@@ -54,19 +54,23 @@ class ListWatch:
         """Fetch what is said to be newer, until cancelled; one's own list first of all."""
         self._context.stale_lists.put_nowait(self._context.own.user)
         while True:
-            user = await self._context.stale_lists.get()
-            try:
-                await self._context.peers.refresh(user)
-            except StaleSnapshotError:
-                self._context.stale_lists.put_nowait(user)
-                await asyncio.sleep(0)
-            except StoreError:
-                raise
-            except IdentityChangedError:
-                if user == self._context.own.user:  # of others, adopting tells it
-                    self._context.events.emit([IdentityChanged(user)])
-            except (OperationalError, ProtocolError, NotContactError) as error:
-                _logger.info("a device list cannot be followed now: %s", error.code)
+            await self.next()
+
+    async def next(self) -> None:
+        """Wait for one user whose list is said to be newer, and fetch it."""
+        user = await self._context.stale_lists.get()
+        try:
+            await self._context.peers.refresh(user)
+        except StaleSnapshotError:
+            self._context.stale_lists.put_nowait(user)
+            await asyncio.sleep(0)
+        except StoreError:
+            raise
+        except IdentityChangedError:
+            if user == self._context.own.user:  # of others, adopting tells it
+                self._context.events.emit([IdentityChanged(user)])
+        except (OperationalError, ProtocolError, NotContactError) as error:
+            _logger.info("a device list cannot be followed now: %s", error.code)
 
     def _fetch(self, user: UserName, version: int) -> None:
         """Ask once for each version that is named, and for a false one not again and again."""

@@ -16,7 +16,6 @@ from client_sdk.delivery.errors import (
     RateLimitedError,
 )
 from client_sdk.delivery.fresh import fresh_envelopes
-from client_sdk.delivery.full_mailboxes import FullMailboxes
 from client_sdk.delivery.pace import Pace, step
 from client_sdk.machine.changes import (
     Changes,
@@ -64,9 +63,8 @@ class Outbox:
 
     def __init__(self, context: Context, pace: Pace) -> None:
         """Start with no user held back."""
-        self.full = FullMailboxes(context.own.address, pace.full_mailbox_seconds)
-        """The recipients for whom the broker takes no more mail now."""
         self._context = context
+        self._full_mailbox_seconds = pace.full_mailbox_seconds
         self._resend_seconds = pace.resend_seconds
         self._not_before: dict[UserName, float] = {}
         self.rounds_begun = 0
@@ -144,26 +142,26 @@ class Outbox:
         return min([MAX_IDLE_SECONDS, *waits]) + 0.01
 
     async def _publish(self, connection: Connection, due: list[OutboxEnvelope]) -> None:
-        sender = self._context.own.address
+        sender, full = self._context.own.address, self._context.full
         publishing: list[asyncio.Task[None]] = []
         try:
             async with asyncio.TaskGroup() as group:
                 for one in due:
                     topic = topics.inbox(one.recipient, sender, one.envelope_id)
                     task = group.create_task(connection.publish(topic, one.payload, retain=True))
-                    self.full.watch(one.envelope_id, task)
+                    full.watch(one.envelope_id, task)
                     publishing.append(task)
         finally:
-            self.full.forget()
+            full.forget()
         outcomes = list(zip(due, publishing, strict=True))
         taken = [one for one, task in outcomes if not task.cancelled()]
         now = now_ms()
         await self._context.store.mark_published(
             [PublishedMark(one.envelope_id, now + self._resend_ms(one.attempts)) for one in taken]
         )
-        self.full.taken(one.recipient for one in taken)
+        full.taken(one.recipient for one in taken)
         for recipient in {one.recipient for one, task in outcomes if task.cancelled()}:
-            delay = self.full.refused(recipient)
+            delay = full.refused(recipient, self._full_mailbox_seconds)
             await self._context.store.postpone(recipient, now + round(delay * 1000))
             self._context.events.emit([MailboxFull(recipient, delay)])
         self._context.changed_bell.ring()

@@ -18,6 +18,7 @@ from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import LinkRefusedError, StaleListError
 from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import OwnDevice, encode_device, load_device
+from client_sdk.machine.manager_keys import lacks_account_key, other_managers
 from client_sdk.wire.bundle import DeviceEntry, DeviceList, device_entry
 from client_sdk.wire.directory import enroll_login_secret
 from client_sdk.wire.ids import DeviceAddress, DeviceNumber, InvitationId, split_address
@@ -99,7 +100,7 @@ async def remove(context: Context, number: int) -> Ed25519KeyPair | None:
     """Take a device out of one's own list; its login ends with that.
 
     Where it is a manager the account gets another key, which the old one signs: the removed
-    device holds the old one.
+    device holds the old one. The other managers get the new one, see ``manager_keys``.
 
     Returns:
         The new account key, where there is one.
@@ -119,13 +120,15 @@ async def remove(context: Context, number: int) -> Ed25519KeyPair | None:
     if not entry.manager:
         await _change(context, lambda own: list_without(_account_of(own), _list(own), removed))
         return None
+    _account_of(context.own)
     following = await _next_account(context)
     await _change(
         context,
         lambda own: superseded_list(
-            _account_of(own), following, _list(own), _managed_by(own, removed)
+            _account_of(own), following, _list(own), _staying(own, removed)
         ),
     )
+    context.give_account_key(other_managers(context.own))
     return following
 
 
@@ -173,25 +176,20 @@ async def _change(
 
 async def _next_account(context: Context) -> Ed25519KeyPair:
     """Return the account's next key; it is on disk before anybody hears of it."""
-    own = context.own
-    stored = own.record.next_account_private
-    if stored is not None:
-        return Ed25519KeyPair.from_private_bytes(stored)
-    pair = entropy.draw_ed25519()
-    record = own.record._replace(next_account_private=pair.private_bytes())
-    await context.store.commit(Changes(device=encode_device(record)))
-    context.peers.own = load_device(record)
-    return pair
+    async with context.peers.lock(context.own.user):
+        own = context.own
+        stored = own.record.next_account_private
+        if stored is not None:
+            return Ed25519KeyPair.from_private_bytes(stored)
+        pair = entropy.draw_ed25519()
+        record = own.record._replace(next_account_private=pair.private_bytes())
+        await context.store.commit(Changes(device=encode_device(record)))
+        context.peers.own = load_device(record)
+        return pair
 
 
-def _managed_by(own: OwnDevice, removed: DeviceNumber) -> tuple[DeviceEntry, ...]:
-    """Return the devices that stay; only this one has the new account key."""
-    mine = split_address(own.address)[1]
-    return tuple(
-        entry._replace(manager=entry.number == mine)
-        for entry in _list(own).devices
-        if entry.number != removed
-    )
+def _staying(own: OwnDevice, removed: DeviceNumber) -> tuple[DeviceEntry, ...]:
+    return tuple(entry for entry in _list(own).devices if entry.number != removed)
 
 
 def _list(own: OwnDevice) -> DeviceList:
@@ -200,6 +198,11 @@ def _list(own: OwnDevice) -> DeviceList:
 
 def _account_of(own: OwnDevice) -> Ed25519KeyPair:
     account = own.account
+    if lacks_account_key(own):
+        raise LinkRefusedError(
+            f"the account of {own.user} has another key, and no manager device has given it to "
+            f"{own.address} yet; nothing was changed; try again once one was online"
+        )
     if account is None:
         raise LinkRefusedError(
             f"{own.address} may not change the devices of {own.user}: it does not have the "

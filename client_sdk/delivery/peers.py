@@ -98,13 +98,15 @@ class Peers:
     async def commit(
         self, state: PeerState, changes: Changes, devices: tuple[DeviceAddress, ...]
     ) -> PeerState:
-        """Commit a step with the sessions of ``devices`` as they stand in ``state``.
+        """Commit a step with the sessions of ``devices``, and take a changed record of this device.
 
         Raises:
             StaleSnapshotError: Another process moved this user on; load and plan again.
         """
         rows = Changes(sessions=session_rows(state, devices))
         await self._store.commit(combine(changes, rows))
+        if changes.device is not None:
+            self.own = load_device(DEVICE_RECORD.decode(changes.device))
         committed = written(state, changes)
         self._remember(committed)
         return committed
@@ -263,8 +265,6 @@ class Peers:
         if changes != Changes():
             devices = adoption.step.changed_sessions(state)
             adopted = await self.commit(adopted, changes, devices)
-        if changes.device is not None:
-            self.own = load_device(DEVICE_RECORD.decode(changes.device))
         self._told.adopted(adoption)
         check_not_held(adopted)
         return adopted

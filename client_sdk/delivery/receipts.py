@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Final
 
@@ -13,6 +14,7 @@ from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.delivery.fresh import fresh_envelopes
+from client_sdk.delivery.peers import Fetched
 from client_sdk.machine.changes import Changes, ReceiptDue
 from client_sdk.machine.errors import IdentityChangedError
 from client_sdk.machine.sending import FreshReceipt, plan_receipts, without_session
@@ -80,17 +82,21 @@ class Receipts:
         if user != self._context.own.user:
             await self._send_to(user, owed, None)
             return
-        senders = await self._context.store.senders_of(user, [one.message_id for one in owed])
+        context = self._context
+        senders = await context.store.senders_of(user, [one.message_id for one in owed])
         for device in {senders.get(one.message_id) for one in owed}:
             part = [one for one in owed if senders.get(one.message_id) == device]
-            await self._send_to(user, part, device)
+            if device is not None and device not in context.own.others:  # it has left: nobody waits
+                await context.store.commit(Changes(receipts_sent=tuple(part)))
+            else:
+                await self._send_to(user, part, device)
 
     async def _send_to(
         self, user: UserName, owed: Sequence[ReceiptDue], only: DeviceAddress | None
     ) -> None:
         context = self._context
         try:
-            fetched = await context.peers.fetch_missing(user)
+            fetched = await self._fetch_missing(user, owed)
             async with context.peers.lock(user):
                 state = await context.peers.load(user)
                 state = context.peers.with_sessions(state, fetched)
@@ -114,6 +120,24 @@ class Receipts:
             return
         self._last_sent[user] = time.monotonic()
         context.publish_bell.ring()
+
+    async def _fetch_missing(self, user: UserName, owed: Sequence[ReceiptDue]) -> Fetched:
+        """Fetch what writing to ``user`` needs, and to the very devices that wait for receipts.
+
+        Theirs would never come where another device of the user can be written to.
+        """
+        peers = self._context.peers
+        fetched = await peers.fetch_missing(user)
+        lacking = set(without_session(await peers.load(user)))
+        lacking -= {one.address for one in fetched.bundles}
+        if lacking:
+            ids = [one.message_id for one in owed]
+            lacking &= set((await self._context.store.senders_of(user, ids)).values())
+        bundles = list(fetched.bundles)
+        for device in sorted(lacking):
+            with suppress(NotContactError):  # it has left the list: nobody waits for a receipt
+                bundles.append(await peers.fetch_bundle(device))
+        return Fetched(tuple(bundles))
 
 
 def _conversation(due: ReceiptDue) -> tuple[UserName, bool]:

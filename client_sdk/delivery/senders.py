@@ -79,16 +79,28 @@ class SenderLookup:
         self._pending_bytes = 0
         self._queue = asyncio.Queue()
         while True:
-            user = await self._queue.get()
-            known = await self._fetch(user)
-            for arrived, payload in self._pending.pop(user, []):
-                self._pending_bytes -= len(payload)
-                if known:
-                    self._asked[arrived.topic.sender] = time.monotonic() + REMEMBERED_SECONDS
-                if known:
-                    put_back(arrived, payload)
-                elif known is False:
-                    clear(arrived.topic)
+            await self.next(put_back, clear)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody is still to be looked up."""
+        return not self._queue.empty()
+
+    async def next(
+        self,
+        put_back: Callable[[Arrived, bytes], None],
+        clear: Callable[[InboxTopic], None],
+    ) -> None:
+        """Wait for one sender, look it up, and decide where its envelopes go; see ``loop``."""
+        user = await self._queue.get()
+        known = await self._fetch(user)
+        for arrived, payload in self._pending.pop(user, []):
+            self._pending_bytes -= len(payload)
+            if known:
+                self._asked[arrived.topic.sender] = time.monotonic() + REMEMBERED_SECONDS
+                put_back(arrived, payload)
+            elif known is False:
+                clear(arrived.topic)
 
     async def _fetch(self, user: UserName) -> bool | None:
         """Return True where the sender is known now, False where refused, None to ask later."""

@@ -16,6 +16,7 @@ from client_sdk.machine.errors import (
     IdentityChangedError,
 )
 from client_sdk.machine.events import DeviceListChanged, Event, IdentityChanged
+from client_sdk.machine.receiving import released_from
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.wire.bundle import DeviceList, addresses, list_mark
 from client_sdk.wire.codec import encode
@@ -69,6 +70,7 @@ def adopt_device_list(state: PeerState, reply: DeviceListReply) -> tuple[PeerSta
     return changed, Changes(
         based_on=based_on(state),
         peers=(peer,),
+        states=released_from(state, gone),
         catch_up=_catch_up(state, changed),
         devices_gone=gone,
     )

@@ -6,7 +6,6 @@ Source: Signal, The Sesame Algorithm, sections 3.3 and 4.2, bounded as docs/prot
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -16,8 +15,8 @@ from client_sdk.core.errors import (
     SkippedTooFarError,
     UnknownSessionError,
 )
-from client_sdk.core.session import encrypt, session_tag_of
-from client_sdk.core.session_record import SessionRecord, find, update
+from client_sdk.core.session import session_tag_of
+from client_sdk.core.session_record import SessionRecord, find
 from client_sdk.machine.changes import (
     Candidate,
     Changes,
@@ -27,25 +26,19 @@ from client_sdk.machine.changes import (
     OutboxEnvelope,
     ResendDue,
 )
+from client_sdk.machine.control import FreshContent, control_content, seal_for
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.errors import (
-    NoSessionError,
     PrekeyGoneError,
     ReplayedHandshakeError,
     UnknownDeviceError,
 )
 from client_sdk.machine.received import Arrived
-from client_sdk.machine.sending import (
-    NO_STREAM,
-    FreshEnvelope,
-    message_content,
-    outbox_envelope,
-    recipient_mark,
-)
+from client_sdk.machine.sending import FreshEnvelope, message_content, start_alone
 from client_sdk.machine.state import PeerState, based_on, remote_device
 from client_sdk.wire.bundle import DAY_MS
 from client_sdk.wire.codec import encode
-from client_sdk.wire.content import Content, ContentKind, pad
+from client_sdk.wire.content import ContentKind
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.healing import (
     ENVELOPE_DIGEST_BYTES,
@@ -53,7 +46,6 @@ from client_sdk.wire.healing import (
     ResendRequest,
     Resent,
 )
-from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId
 from client_sdk.wire.limits import MAX_RESEND_IDS
 
 CANDIDATE_LIFETIME_MS: Final = 7 * DAY_MS
@@ -79,14 +71,6 @@ class Verdict(Enum):
     """The directory is asked who its sender is."""
     HEAL = "heal"
     """Kept by its digest, and asked for again in a new session."""
-
-
-@dataclass(frozen=True, slots=True)
-class FreshContent:
-    """What one sealed content of healing draws."""
-
-    message_id: MessageId
-    envelope: FreshEnvelope
 
 
 def judge(state: PeerState, arrived: Arrived, error: ProtocolError) -> Verdict:
@@ -149,10 +133,10 @@ def plan_request(
     body = ResendRequest(
         tuple(LostEnvelope(one.envelope_id, one.digest) for one in chosen), tuple(tags)
     )
-    content = _content(own, state, fresh.message_id, now)
-    content = content._replace(kind=ContentKind.RESEND_REQUEST, body=encode(body))
+    named = (ContentKind.RESEND_REQUEST, encode(body))
+    content = control_content(own, state, named, fresh, now)
     device = chosen[0].sender
-    sealed, envelope = _seal(state, device, content, fresh.envelope, now)
+    sealed, envelope = seal_for(state, device, content, fresh.envelope, now)
     asked = tuple(one._replace(asked_at=now) for one in chosen)
     return sealed, Changes(based_on=based_on(state), envelopes=(envelope,), candidates=asked)
 
@@ -208,9 +192,11 @@ def plan_resend(
         late = Late(message.message_id, old.recipient, state.user)
         gone = (old.envelope_id,)
         return state, Changes(based_on=based_on(state), envelopes_gone=gone, late=(late,))
-    start = min(state.starts.get(old.recipient, message.sequence), message.sequence)
-    content = message_content(own, state, message)._replace(stream_start=start)
-    sealed, envelope = _seal(state, old.recipient, content, fresh, now)
+    content = message_content(own, state, message)
+    alone = start_alone(own, content.stream_id, message.sequence)
+    start = alone or min(state.starts.get(old.recipient, message.sequence), message.sequence)
+    content = content._replace(stream_start=start)
+    sealed, envelope = seal_for(state, old.recipient, content, fresh, now)
     changes = Changes(
         based_on=based_on(state),
         envelopes=(envelope._replace(message_id=message.message_id),),
@@ -229,9 +215,8 @@ def plan_answer(
     """
     chosen = tuple(due[:MAX_RESEND_IDS])
     body = encode(Resent(tuple(one.envelope_id for one in chosen)))
-    content = _content(own, state, fresh.message_id, now)
-    content = content._replace(kind=ContentKind.RESENT, body=body)
-    sealed, envelope = _seal(state, chosen[0].device, content, fresh.envelope, now)
+    content = control_content(own, state, (ContentKind.RESENT, body), fresh, now)
+    sealed, envelope = seal_for(state, chosen[0].device, content, fresh.envelope, now)
     done = tuple((one.device, one.envelope_id) for one in chosen)
     return sealed, Changes(based_on=based_on(state), envelopes=(envelope,), resends_done=done)
 
@@ -241,32 +226,3 @@ def _is_archived(state: PeerState, arrived: Arrived) -> bool:
     tag = session_tag_of(arrived.envelope)
     is_current = record.current is not None and record.current.tag == tag
     return not is_current and find(record, tag) is not None
-
-
-def _content(own: OwnDevice, state: PeerState, message_id: MessageId, now: int) -> Content:
-    """Return the frame of a content that stands in no stream and is never receipted."""
-    return Content(
-        message_id=message_id,
-        stream_id=NO_STREAM,
-        sequence=0,
-        last_seen=(),
-        sent_at=now,
-        kind=ContentKind.RESENT,
-        body=b"",
-        sender_list=own.mark,
-        recipient_list=recipient_mark(state),
-    )
-
-
-def _seal(
-    state: PeerState, device: DeviceAddress, content: Content, fresh: FreshEnvelope, now: int
-) -> tuple[PeerState, OutboxEnvelope]:
-    record = state.sessions.get(device, SessionRecord())
-    if record.current is None:
-        raise NoSessionError("no session with the device that is to be healed; nothing was sent")
-    padded = pad(encode(content))
-    session, payload = encrypt(record.current, fresh.envelope_id, padded, fresh.keys)
-    sessions = {**state.sessions, device: update(record, session)}
-    envelope_id: EnvelopeId = fresh.envelope_id
-    sealed = outbox_envelope(state, device, (envelope_id, payload), None, now)
-    return replace(state, sessions=sessions), sealed

@@ -16,6 +16,7 @@ from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, Pe
 from client_sdk.machine.devices import left_with, put_aside
 from client_sdk.machine.errors import NotComparedError
 from client_sdk.machine.events import Event, Failed, IdentityChanged
+from client_sdk.machine.receiving import released_from
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.wire.bundle import DEVICE_LIST, DeviceEntry, DeviceList
 from client_sdk.wire.codec import encode
@@ -109,7 +110,13 @@ def plan_other_identity(
     accepted, gone = _accept(replace(state, peer=told), offered, now, verified=False)
     staying = frozenset(state.devices) - frozenset(gone)
     given_up, failed = _give_up(state.user, own_user, under_way, staying)
-    changes = replace(given_up, based_on=based_on(state), peers=(accepted.peer,), devices_gone=gone)
+    changes = replace(
+        given_up,
+        based_on=based_on(state),
+        peers=(accepted.peer,),
+        states=(*given_up.states, *released_from(state, gone)),
+        devices_gone=gone,
+    )
     return IdentityStep(accepted, changes, (IdentityChanged(state.user), *failed))
 
 
@@ -210,7 +217,12 @@ def _device_keys(entry: DeviceEntry) -> tuple[int, bytes, bytes]:
 def _accepted(
     before: PeerState, after: PeerState, gone: tuple[DeviceAddress, ...] = ()
 ) -> IdentityStep:
-    changes = Changes(based_on=based_on(before), peers=(after.peer,), devices_gone=gone)
+    changes = Changes(
+        based_on=based_on(before),
+        peers=(after.peer,),
+        states=released_from(before, gone),
+        devices_gone=gone,
+    )
     return IdentityStep(after, changes, ())
 
 

@@ -11,6 +11,7 @@ from client_sdk.machine.sending import (
     message_body,
     recipient_mark,
     seal,
+    start_alone,
 )
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.wire.codec import encode
@@ -62,6 +63,7 @@ def plan_late(
         body=packed,
         sender_list=own.mark,
         recipient_list=recipient_mark(state),
+        stream_start=start_alone(own, stream_id, sequence),
     )
     moved, envelopes = seal(state, content, fresh, message.message_id, now)
     return moved, Changes(based_on=based_on(state), envelopes=envelopes, late_done=(late,))

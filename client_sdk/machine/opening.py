@@ -69,8 +69,11 @@ def position_of(envelope: Envelope) -> bytes:
     return hashlib.sha256(place).digest()[:POSITION_BYTES]
 
 
-def handshake_digest(handshake: HandshakeHeader) -> bytes:
-    """Return what the replay cache keeps of a handshake: SHA-256(EK ‖ KEM ciphertext)."""
+def replay_digest(handshake: HandshakeHeader) -> bytes:
+    """Return what the replay cache keeps of a handshake: SHA-256(EK ‖ KEM ciphertext).
+
+    A session knows its own handshake by ``core.headers.handshake_digest``, which is over all of it.
+    """
     return hashlib.sha256(handshake.ephemeral_key + handshake.kem_ciphertext).digest()
 
 
@@ -154,7 +157,7 @@ def _becomes_current(
 
 
 def _remembered(handshake: HandshakeHeader) -> AcceptedHandshake:
-    return AcceptedHandshake(handshake_digest(handshake), handshake.signed_prekey_id)
+    return AcceptedHandshake(replay_digest(handshake), handshake.signed_prekey_id)
 
 
 def _content(padded: bytes) -> Content:

@@ -1,5 +1,6 @@
 """From an opened envelope to what it changes."""
 
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -28,7 +29,7 @@ from client_sdk.machine.streams import Release, arrive, give_up, make_room
 from client_sdk.wire.content import RECEIPT_BODY, ContentKind
 from client_sdk.wire.errors import MalformedError
 from client_sdk.wire.healing import RESEND_REQUEST, RESENT
-from client_sdk.wire.ids import MessageId
+from client_sdk.wire.ids import DeviceAddress, MessageId
 from client_sdk.wire.limits import MAX_COUNTER
 
 MIN_SEQUENCE: Final = 1
@@ -42,7 +43,7 @@ def plan_receive(
     """Decide what an opened envelope changes.
 
     The changed sessions are in ``state``; the caller adds their rows once for all envelopes of
-    one step.
+    one step. Receipts may name anything: see ``confirmed``.
 
     Args:
         state: The sending user, after ``open_envelope``.
@@ -76,6 +77,28 @@ def plan_repeat(state: PeerState, before: OpenedEnvelope, now: int) -> Changes:
     return Changes(receipts_due=(due,))
 
 
+def released_from(state: PeerState, devices: Container[DeviceAddress]) -> tuple[StateChange, ...]:
+    """Return the hand-over of all that waits behind missing messages of devices that have left.
+
+    Args:
+        state: The user, with the streams of those devices.
+        devices: Those devices; what is missing of them does not come any more.
+    """
+    released: list[StateChange] = []
+    for one in state.streams.values():
+        left = one
+        while left.device in devices and left.held:
+            left, release = give_up(left, 0)
+            released += _released(state, release, None)
+    return tuple(released)
+
+
+def remembered(state: PeerState, opened: Opened, now: int) -> Changes:
+    """Return the changes of an envelope that stands in no stream; what it says comes on top."""
+    row = _opened_row(opened, None, now)
+    return replace(opened.changes, based_on=based_on(state), opened=(row,))
+
+
 def plan_give_up(
     state: PeerState, position: StreamPosition, now: int
 ) -> tuple[PeerState, Changes, tuple[Event, ...]]:
@@ -86,6 +109,18 @@ def plan_give_up(
     )
     events: tuple[Event, ...] = () if release.gap is None else (release.gap,)
     return _with_streams(state, moved), changes, events
+
+
+def confirmed_ids(events: Iterable[Event]) -> tuple[MessageId, ...]:
+    """Return the messages that receipts among ``events`` name."""
+    return tuple(one.message_id for one in events if isinstance(one, Delivered | Read))
+
+
+def confirmed(events: Iterable[Event], ours: Container[MessageId]) -> list[Event]:
+    """Return ``events`` less the receipts for anything but our messages to that user."""
+    return [
+        one for one in events if not isinstance(one, Delivered | Read) or one.message_id in ours
+    ]
 
 
 def _receive_message(
@@ -136,9 +171,7 @@ def _receive_receipt(
     read = opened.content.kind == ContentKind.READ
     ids = RECEIPT_BODY.decode(opened.content.body).message_ids
     changes = replace(
-        opened.changes,
-        based_on=based_on(state),
-        opened=(_opened_row(opened, None, now),),
+        remembered(state, opened, now),
         receipted=tuple(Receipted(one, sender, state.user, read, now) for one in ids),
     )
     if state.is_own:  # one's own other devices confirm copies: nobody was reached by that
@@ -153,9 +186,7 @@ def _receive_resend_request(
     sender = opened.arrived.topic.sender
     asked = RESEND_REQUEST.decode(opened.content.body)
     changes = replace(
-        opened.changes,
-        based_on=based_on(state),
-        opened=(_opened_row(opened, None, now),),
+        remembered(state, opened, now),
         resends_due=tuple(
             ResendDue(sender, one.envelope_id, one.digest, now) for one in asked.envelopes
         ),
@@ -171,9 +202,7 @@ def _receive_resent(
     sender = opened.arrived.topic.sender
     settled = RESENT.decode(opened.content.body).envelope_ids
     changes = replace(
-        opened.changes,
-        based_on=based_on(state),
-        opened=(_opened_row(opened, None, now),),
+        remembered(state, opened, now),
         candidates_gone=tuple((sender, one) for one in settled),
     )
     return state, changes, ()

@@ -205,6 +205,8 @@ def seal(
 ) -> tuple[PeerState, tuple[OutboxEnvelope, ...]]:
     """Encrypt one content for every device in ``fresh``, each with the start of its stream.
 
+    A start that the content has already stands.
+
     Raises:
         NoSessionError: There is no such device, or one of them has no session; nothing changed.
     """
@@ -217,8 +219,8 @@ def seal(
         record = sessions.get(device)
         if record is None or record.current is None:
             raise NoSessionError("a device of the recipient has no session yet")
-        start = 0
-        if content.sequence:  # receipts stand in no stream
+        start = content.stream_start
+        if content.sequence and not start:  # receipts stand in no stream
             first = starts.get(device) or content.sequence
             start = starts[device] = min(first, content.sequence)
         if start not in padded:
@@ -229,6 +231,14 @@ def seal(
             outbox_envelope(state, device, (one.envelope_id, payload), message_id, now)
         )
     return replace(state, sessions=sessions, starts=starts), tuple(envelopes)
+
+
+def start_alone(own: OwnDevice, stream_id: StreamId, sequence: int) -> int:
+    """Return the start of a message that is left from an earlier stream of this device; else 0.
+
+    Which device was sent what of that stream is not known any more, so none is to wait behind it.
+    """
+    return 0 if stream_id == own.record.stream_id else sequence
 
 
 def outbox_envelope(

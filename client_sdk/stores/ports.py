@@ -159,6 +159,10 @@ class ClientStore(HealingStore, Protocol):
         """Make the envelopes for ``recipient`` due at ``next_at`` at the earliest."""
         ...
 
+    async def resume(self, recipient: DeviceAddress, now: int) -> None:
+        """Make due what was never published for ``recipient``: what was postponed is no longer."""
+        ...
+
     async def publish_again(self, now: int) -> None:
         """Make every envelope due: the broker may have lost them."""
         ...
@@ -175,6 +179,10 @@ class ClientStore(HealingStore, Protocol):
 
     async def known_messages(self, user: UserName, ids: Sequence[MessageId]) -> set[MessageId]:
         """Return which of these messages of a user are in the history already."""
+        ...
+
+    async def sent_to(self, user: UserName, ids: Sequence[MessageId]) -> set[MessageId]:
+        """Return which of these are own messages to a user that were encrypted."""
         ...
 
     async def knows_handshake(self, digest: bytes) -> bool:

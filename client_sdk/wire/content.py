@@ -40,6 +40,10 @@ class ContentKind(IntEnum):
     """Names envelopes that did not open; see ``wire.healing``."""
     RESENT = 9
     """Answers a resend request."""
+    ACCOUNT_KEY_WANTED = 10
+    """Asks another manager device of the same user for the account's key."""
+    ACCOUNT_KEY_GIVEN = 11
+    """Answers that; see ``wire.manager_keys``."""
 
 
 # The last part is 1 to MAX_DEVICE_NUMBER, spelt out so that one pattern is the whole check.
@@ -77,7 +81,7 @@ class Content(NamedTuple):
     sequence: Counter
     last_seen: Annotated[tuple[SeenStream, ...], Field(max_length=MAX_LAST_SEEN)]
     sent_at: Counter
-    kind: Annotated[int, Field(ge=ContentKind.MESSAGE, le=ContentKind.RESENT)]
+    kind: Annotated[int, Field(ge=ContentKind.MESSAGE, le=ContentKind.ACCOUNT_KEY_GIVEN)]
     body: Annotated[bytes, Field(max_length=MAX_PADDED_CONTENT_BYTES)]
     sender_list: ListMark
     recipient_list: ListMark

@@ -1,12 +1,16 @@
 """The envelope that a broker carries: a short plain frame around one ciphertext."""
 
+import re
 from enum import IntEnum
+from functools import lru_cache
 from typing import Annotated, Final, NamedTuple
 
+import msgpack
 from pydantic import Field
 
 from client_sdk.wire.codec import Codec, encode
 from client_sdk.wire.encoded_keys import (
+    X25519_ENCODED_BYTES,
     AccountKey,
     Ed25519Field,
     EphemeralKey,
@@ -38,6 +42,12 @@ MAX_MESSAGE_NUMBER: Final = 2**32 - 1
 
 MESSAGE_CONTEXT: Final = "RatchetMQ/1 message"
 
+CACHED_PARTIES: Final = 256
+"""Beginnings of associated data kept, about 130 bytes each: one a session and direction."""
+
+_ID_CHARACTERS: Final = 26
+_NO_HEADER: Final = b"\xc4\x00"
+
 
 class EnvelopeKind(IntEnum):
     """What an envelope's header is; kinds never share a ciphertext."""
@@ -45,6 +55,8 @@ class EnvelopeKind(IntEnum):
     PREKEY_MESSAGE = 1
     MESSAGE = 2
 
+
+_MESSAGE: Final = int(EnvelopeKind.MESSAGE)
 
 Number = Annotated[int, Field(ge=0, le=MAX_MESSAGE_NUMBER)]
 KeyId = Annotated[int, Field(ge=1, le=MAX_COUNTER)]
@@ -99,8 +111,56 @@ class PrekeyHeader(NamedTuple):
     ratchet: RatchetHeader
 
 
-ENVELOPE: Final = Codec(Envelope, MAX_ENVELOPE_BYTES)
-RATCHET_HEADER: Final = Codec(RatchetHeader, MAX_HEADER_BYTES)
+# A message after the first has one layout but for the length of two numbers and of the ratchet's
+# part, so both records have a shortcut: the layout is compared byte by byte, which says as much as
+# validating the fields and encoding them again. A property holds both ways beside each other.
+
+_MESSAGE_FRAME: Final = bytes((0x95, PROTOCOL_VERSION, SUITE, EnvelopeKind.MESSAGE, 0xC4))
+"""Array of five: the three numbers, then a byte string whose length is the next byte."""
+
+_MIN_CIPHERTEXT_BYTES: Final = PADDING_BUCKETS[0] + TAG_BYTES
+_BIN16: Final = b"\xc5"
+_NUMBER: Final = rb"(?:[\x00-\x7f]|\xcc[\x80-\xff]|\xcd(?!\x00)..|\xce(?!\x00\x00)....)"
+"""0 to 2^32 - 1, in the shortest of its forms and no other."""
+
+_RATCHET_HEADER: Final = re.compile(
+    rb"\x95\xc4%b.{%d}\xc4%b.{%d}%b%b\xc4(?:\x08.{8}|%b.{%d})"
+    % (
+        re.escape(bytes((SESSION_TAG_BYTES,))),
+        SESSION_TAG_BYTES,
+        re.escape(bytes((X25519_ENCODED_BYTES,))),
+        X25519_ENCODED_BYTES,
+        _NUMBER,
+        _NUMBER,
+        re.escape(bytes((MAX_PQ_MESSAGE_BYTES,))),
+        MAX_PQ_MESSAGE_BYTES,
+    ),
+    re.DOTALL,
+)
+
+
+def known_envelope(data: bytes) -> Envelope | None:
+    """Return the envelope of a message whose header has at most 255 bytes, and None for others."""
+    if data[:5] != _MESSAGE_FRAME or len(data) < _MIN_CIPHERTEXT_BYTES:
+        return None
+    end = 6 + data[5]
+    start = end + 3
+    size = len(data) - start
+    if not _MIN_CIPHERTEXT_BYTES <= size < 0x10000 or data[end:start] != _BIN16 + size.to_bytes(2):
+        return None
+    fields = (PROTOCOL_VERSION, SUITE, _MESSAGE, data[6:end], data[start:])
+    return tuple.__new__(Envelope, fields)
+
+
+def known_ratchet_header(data: bytes) -> RatchetHeader | None:
+    """Return the header that ``data`` is, with or without a chunk, and None for anything else."""
+    if _RATCHET_HEADER.fullmatch(data) is None:
+        return None
+    return tuple.__new__(RatchetHeader, msgpack.unpackb(data, use_list=False))
+
+
+ENVELOPE: Final = Codec(Envelope, MAX_ENVELOPE_BYTES, known_envelope)
+RATCHET_HEADER: Final = Codec(RatchetHeader, MAX_HEADER_BYTES, known_ratchet_header)
 PREKEY_HEADER: Final = Codec(PrekeyHeader, MAX_HEADER_BYTES)
 
 
@@ -121,16 +181,19 @@ def associated_data(
         header: The encoded header, at most ``MAX_HEADER_BYTES``.
     """
     sender, recipient = parties
-    return encode(
-        (
-            MESSAGE_CONTEXT,
-            PROTOCOL_VERSION,
-            SUITE,
-            kind,
-            session_id,
-            sender,
-            recipient,
-            envelope_id,
-            header,
-        )
-    )
+    name, size = envelope_id.encode(), len(header)
+    if size > 0xFF or len(name) != _ID_CHARACTERS:
+        facts = (MESSAGE_CONTEXT, PROTOCOL_VERSION, SUITE, kind)
+        return encode((*facts, session_id, sender, recipient, envelope_id, header))
+    # The same bytes, put together: all but the last two fields are known from message to message.
+    begin = _begin_of_data(kind, session_id, sender, recipient)
+    return b"%b%b\xc4%c%b" % (begin, name, size, header)
+
+
+@lru_cache(maxsize=CACHED_PARTIES)
+def _begin_of_data(
+    kind: int, session_id: SessionId, sender: DeviceAddress, recipient: DeviceAddress
+) -> bytes:
+    facts = (MESSAGE_CONTEXT, PROTOCOL_VERSION, SUITE, kind)
+    whole = encode((*facts, session_id, sender, recipient, "-" * _ID_CHARACTERS, b""))
+    return whole[: -_ID_CHARACTERS - len(_NO_HEADER)]

@@ -46,6 +46,9 @@ DirectoryId = NewType("DirectoryId", str)
 DIRECTORY_LOGIN: Final = "_kd"
 """The key directory's MQTT user name and client id."""
 
+DIRECTORY_REPLICA_PREFIX: Final = "_kd-"
+"""``_kd-<name>`` is a replica of the directory and has its rights: a login is one connection."""
+
 ENROLL_LOGIN_PREFIX: Final = "_enroll-"
 """``_enroll-<invitation id>`` is a one-time login."""
 
@@ -56,6 +59,7 @@ RANDOM_ID_BYTES: Final = 16
 
 _USER: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
 _RANDOM_ID: Final = re.compile(r"[a-z2-7]{26}")
+_REPLICA: Final = re.compile(r"[a-z0-9]{1,16}")
 _ADDRESS: Final = re.compile(r"([a-z0-9][a-z0-9_]{0,31})-([1-9][0-9]{0,2})")
 
 
@@ -98,6 +102,19 @@ def parse_address(text: str) -> DeviceAddress:
 def user_of(address: DeviceAddress) -> UserName:
     """Return the user whose device ``address`` is."""
     return UserName(address.rpartition("-")[0])
+
+
+def is_replica_name(text: str) -> bool:
+    """Tell whether ``text`` may name a replica of the directory: 1 to 16 of a-z and 0-9."""
+    return _REPLICA.fullmatch(text) is not None
+
+
+def is_directory_login(login: str) -> bool:
+    """Tell whether ``login`` is the key directory's, or one of its replicas'."""
+    if login == DIRECTORY_LOGIN:
+        return True
+    name = login.removeprefix(DIRECTORY_REPLICA_PREFIX)
+    return name != login and is_replica_name(name)
 
 
 def is_random_id(text: str) -> bool:

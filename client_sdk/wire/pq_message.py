@@ -5,6 +5,7 @@ Packed side by side and not as an array: it stands in every header, and each for
 
 import struct
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from client_sdk.wire.envelope import MAX_PQ_MESSAGE_BYTES
@@ -21,6 +22,9 @@ Whoever wants to stop an epoch by dropping certain numbers has to drop four of f
 
 MAX_EPOCH: Final = 2**32 - 1
 """The last epoch; the numbers have to fit into the header."""
+
+CACHED_MESSAGES: Final = 64
+"""Messages without a chunk kept: they are the same for all of an epoch."""
 
 _EPOCHS: Final = struct.Struct(">II")
 _HEAD: Final = struct.Struct(">IIBB")
@@ -72,19 +76,27 @@ def decode_pq_message(data: bytes) -> PqMessage:
             epoch that its sender does not know.
     """
     if len(data) == _EPOCHS.size:
-        epoch, newest = _EPOCHS.unpack(data)
-        chunk = None
-    elif len(data) == MAX_PQ_MESSAGE_BYTES:
+        return _without_chunk(data)
+    if len(data) == MAX_PQ_MESSAGE_BYTES:
         epoch, newest, part, number = _HEAD.unpack_from(data)
         known = _PARTS.get(part)
         if known is None or number >= PQ_CHUNKS:
             raise MalformedError("the post-quantum message has a chunk that does not exist")
-        chunk = PqChunk(known, number, data[_HEAD.size :])
-    else:
-        raise MalformedError(f"the post-quantum message has {len(data)} bytes")
+        _check_epochs(epoch, newest)
+        return PqMessage(epoch, newest, PqChunk(known, number, data[_HEAD.size :]))
+    raise MalformedError(f"the post-quantum message has {len(data)} bytes")
+
+
+@lru_cache(maxsize=CACHED_MESSAGES)
+def _without_chunk(data: bytes) -> PqMessage:
+    epoch, newest = _EPOCHS.unpack(data)
+    _check_epochs(epoch, newest)
+    return PqMessage(epoch, newest)
+
+
+def _check_epochs(epoch: int, newest: int) -> None:
     if epoch > newest:
         raise MalformedError("the message's chain is in an epoch that its sender does not know")
-    return PqMessage(epoch, newest, chunk)
 
 
 _PARTS: Final = {int(part): part for part in PqPart}

@@ -33,6 +33,10 @@ ENROLLMENT_REQUESTS: Final = f"{ROOT}/kd/enroll/+"
 """What the key directory subscribes to for enrolments."""
 
 
+SHARED_GROUP: Final = "$share/ratchetmq/"
+"""What replicas put before a filter where the broker hands each message to one of them."""
+
+
 class InboxTopic(NamedTuple):
     """Where one envelope waits."""
 

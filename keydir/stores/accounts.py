@@ -1,12 +1,38 @@
 """Users and devices in SQL."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from client_sdk.wire.ids import DeviceAddress, UserName
-from keydir.records import Account, Device, ListedUser
+from keydir.records import Account, Device, ListedUser, Member
 from keydir.stores.schema import DEVICE_LISTS, DEVICES, INVITATIONS, USERS
+
+_MEMBERS: Final = select(
+    *(USERS.c[name] for name in ("user", "role", "name", "device_list")),
+    USERS.c.revoked_at.label("account_revoked_at"),
+    *(column for column in DEVICES.c if column.name != "user"),
+).join_from(DEVICES, USERS, DEVICES.c.user == USERS.c.user)
+_FIND_MEMBER: Final = _MEMBERS.where(DEVICES.c.address == bindparam("wanted"))
+_HOLD_MEMBER: Final = _FIND_MEMBER.with_for_update(key_share=True, of=DEVICES)
+
+_ACCEPT: Final = (
+    update(DEVICES)
+    .where(DEVICES.c.address == bindparam("wanted"))
+    .values(last_counter=bindparam("counter"), invitation_id=None)
+)
 
 
 class SqlAccounts:
@@ -18,10 +44,13 @@ class SqlAccounts:
 
     def account(self, user: UserName) -> Account | None:
         """Return one user, revoked or not."""
-        row = self._connection.execute(select(USERS).where(USERS.c.user == user)).first()
-        if row is None:
-            return None
-        return Account(row.user, row.role, row.name, row.device_list, row.revoked_at is not None)
+        return self._account(select(USERS).where(USERS.c.user == user))
+
+    def held_account(self, user: UserName) -> Account | None:
+        """Return one user as ``account``, and keep others from it until the end."""
+        return self._account(
+            select(USERS).where(USERS.c.user == user).with_for_update(key_share=True)
+        )
 
     def add(self, account: Account, device: Device) -> None:
         """Add a user with the first device."""
@@ -92,9 +121,17 @@ class SqlAccounts:
         row = self._connection.execute(select(DEVICES).where(DEVICES.c.address == address)).first()
         return None if row is None else _device(row)
 
+    def member(self, address: DeviceAddress) -> Member | None:
+        """Return one device with its account, revoked or not."""
+        return self._member(_FIND_MEMBER, address)
+
+    def held_member(self, address: DeviceAddress) -> Member | None:
+        """Return one device as ``member``, and keep others from the device until the end."""
+        return self._member(_HOLD_MEMBER, address)
+
     def accept(self, address: DeviceAddress, counter: int) -> None:
         """Record the newest counter of a device, and that its invitation is used up."""
-        self._set(address, last_counter=counter, invitation_id=None)
+        self._connection.execute(_ACCEPT, {"wanted": address, "counter": counter})
 
     def note_upload(self, address: DeviceAddress, now: int) -> None:
         """Record that a device has just published prekeys."""
@@ -106,15 +143,17 @@ class SqlAccounts:
 
     def listed(self, roles: Sequence[str], after: str, limit: int) -> list[ListedUser]:
         """Return up to ``limit`` active users of ``roles`` whose names sort behind ``after``."""
-        rows = self._connection.execute(
-            select(USERS.c.user, USERS.c.role, USERS.c.name)
-            .where(
-                USERS.c.role.in_(sorted(roles)), USERS.c.user > after, USERS.c.revoked_at.is_(None)
+        # Each role by itself is a walk along the index, however many users there are.
+        found: list[ListedUser] = []
+        for role in roles:
+            rows = self._connection.execute(
+                select(USERS.c.user, USERS.c.role, USERS.c.name)
+                .where(USERS.c.role == role, USERS.c.user > after, USERS.c.revoked_at.is_(None))
+                .order_by(USERS.c.user)
+                .limit(limit)
             )
-            .order_by(USERS.c.user)
-            .limit(limit)
-        )
-        return [ListedUser(UserName(user), role, name) for user, role, name in rows]
+            found += [ListedUser(UserName(user), of, name) for user, of, name in rows]
+        return sorted(found)[:limit]
 
     def roles_in_use(self) -> frozenset[str]:
         """Return the roles of all users and open invitations."""
@@ -149,25 +188,38 @@ class SqlAccounts:
     def unswept(self, before: int) -> list[DeviceAddress]:
         """Return revoked devices never swept, or last swept before ``before``."""
         rows = self._connection.execute(
-            select(DEVICES.c.address)
-            .where(
+            select(DEVICES.c.address).where(
                 and_(
-                    DEVICES.c.revoked_at.is_not(None),
+                    # So written, and sorted here, SQLite finds the few by the index.
+                    DEVICES.c.revoked_at > 0,
                     or_(DEVICES.c.swept_at.is_(None), DEVICES.c.swept_at < before),
                 )
             )
-            .order_by(DEVICES.c.address)
         )
-        return [DeviceAddress(row.address) for row in rows]
+        return sorted(DeviceAddress(row.address) for row in rows)
 
     def note_sweep(self, address: DeviceAddress, now: int) -> None:
         """Record that nothing of a revoked device is left on the broker."""
         self._set(address, swept_at=now)
 
+    def _account(self, query: Executable) -> Account | None:
+        row = self._connection.execute(query).first()
+        return None if row is None else _account(row, row.revoked_at)
+
+    def _member(self, query: Executable, address: DeviceAddress) -> Member | None:
+        row = self._connection.execute(query, {"wanted": address}).first()
+        if row is None:
+            return None
+        return Member(_device(row), _account(row, row.account_revoked_at))
+
     def _set(self, address: DeviceAddress, **values: int | None) -> None:
         self._connection.execute(
             update(DEVICES).where(DEVICES.c.address == address).values(**values)
         )
+
+
+def _account(row: Row[tuple[object, ...]], revoked_at: int | None) -> Account:
+    return Account(row.user, row.role, row.name, row.device_list, revoked_at is not None)
 
 
 def _device(row: Row[tuple[object, ...]]) -> Device:

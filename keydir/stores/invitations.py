@@ -1,9 +1,21 @@
 """Invitations, logins, kept answers and settings in SQL."""
 
 from dataclasses import replace
+from functools import cache
+from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
 from client_sdk.wire.ids import (
     ENROLL_LOGIN_PREFIX,
@@ -15,6 +27,20 @@ from client_sdk.wire.ids import (
 from keydir.records import Answer, InvitationRow, Purpose
 from keydir.stores.credentials import REVISION
 from keydir.stores.schema import ANSWERS, CREDENTIALS, INVITATIONS, SETTINGS
+from keydir.stores.upsert import upsert
+
+_FIND_ANSWER: Final = select(ANSWERS.c.request_hash, ANSWERS.c.reply).where(
+    ANSWERS.c.address == bindparam("owner"),
+    ANSWERS.c.request_id == bindparam("id"),
+    ANSWERS.c.answered_at >= bindparam("since"),
+)
+
+
+@cache
+def _keep_answer(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    new = upsert(dialect, ANSWERS)
+    fresh = {name: new.excluded[name] for name in ("request_hash", "reply", "answered_at")}
+    return new.on_conflict_do_update(index_elements=["address", "request_id"], set_=fresh)
 
 
 class SqlSettings:
@@ -33,7 +59,7 @@ class SqlSettings:
 
     def put(self, name: str, value: str) -> None:
         """Add or replace a text."""
-        new = upsert(SETTINGS).values(name=name, value=value)
+        new = upsert(self._connection.dialect.name, SETTINGS).values(name=name, value=value)
         self._connection.execute(
             new.on_conflict_do_update(index_elements=["name"], set_={"value": value})
         )
@@ -45,12 +71,11 @@ class SqlLogins:
     def __init__(self, connection: Connection) -> None:
         """Use the caller's open transaction."""
         self._connection = connection
-        self._settings = SqlSettings(connection)
 
     def put(self, login: str, secret_hash: bytes, expires_at: int | None) -> None:
         """Add or replace a login; None never expires."""
         values = {"sha256": secret_hash, "expires_at": expires_at}
-        new = upsert(CREDENTIALS).values(login=login, **values)
+        new = upsert(self._connection.dialect.name, CREDENTIALS).values(login=login, **values)
         self._connection.execute(new.on_conflict_do_update(index_elements=["login"], set_=values))
         self._count_change()
 
@@ -67,7 +92,12 @@ class SqlLogins:
         self._count_change()
 
     def _count_change(self) -> None:
-        self._settings.put(REVISION, str(int(self._settings.get(REVISION) or 0) + 1))
+        # Counted by the database: two replicas that read it first would both write the same.
+        new = upsert(self._connection.dialect.name, SETTINGS).values(name=REVISION, value="1")
+        following = cast(cast(SETTINGS.c.value, BigInteger) + 1, Text)
+        self._connection.execute(
+            new.on_conflict_do_update(index_elements=["name"], set_={"value": following})
+        )
 
 
 class SqlInvitations:
@@ -79,9 +109,11 @@ class SqlInvitations:
         self._logins = SqlLogins(connection)
 
     def find(self, invitation_id: InvitationId) -> InvitationRow | None:
-        """Return one invitation."""
+        """Return one invitation, and keep others from it until the end."""
         row = self._connection.execute(
-            select(INVITATIONS).where(INVITATIONS.c.invitation_id == invitation_id)
+            select(INVITATIONS)
+            .where(INVITATIONS.c.invitation_id == invitation_id)
+            .with_for_update(key_share=True)
         ).first()
         if row is None:
             return None
@@ -135,25 +167,24 @@ class SqlAnswers:
         """Use the caller's open transaction."""
         self._connection = connection
 
-    def find(self, address: DeviceAddress, request_id: RequestId) -> Answer | None:
-        """Return the reply that was given under a request id of a device."""
+    def find(self, address: DeviceAddress, request_id: RequestId, since: int) -> Answer | None:
+        """Return the reply that was given under a request id of a device, not before ``since``."""
         row = self._connection.execute(
-            select(ANSWERS.c.request_hash, ANSWERS.c.reply).where(
-                ANSWERS.c.address == address, ANSWERS.c.request_id == request_id
-            )
+            _FIND_ANSWER, {"owner": address, "id": request_id, "since": since}
         ).first()
         return None if row is None else Answer(*row)
 
     def keep(self, address: DeviceAddress, request_id: RequestId, answer: Answer, now: int) -> None:
-        """Keep a reply given at ``now``."""
+        """Keep a reply given at ``now``, in place of an old one."""
         self._connection.execute(
-            insert(ANSWERS).values(
-                address=address,
-                request_id=request_id,
-                request_hash=answer.request_hash,
-                reply=answer.reply,
-                answered_at=now,
-            )
+            _keep_answer(self._connection.dialect.name),
+            {
+                "address": address,
+                "request_id": request_id,
+                "request_hash": answer.request_hash,
+                "reply": answer.reply,
+                "answered_at": now,
+            },
         )
 
     def forget_before(self, time: int) -> None:

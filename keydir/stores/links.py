@@ -17,9 +17,11 @@ class SqlLinks:
         self._logins = SqlLogins(connection)
 
     def find(self, invitation_id: InvitationId) -> LinkRow | None:
-        """Return one link."""
+        """Return one link, and keep others from it until the end."""
         row = self._connection.execute(
-            select(LINKS).where(LINKS.c.invitation_id == invitation_id)
+            select(LINKS)
+            .where(LINKS.c.invitation_id == invitation_id)
+            .with_for_update(key_share=True)
         ).first()
         return None if row is None else LinkRow(*row)
 

@@ -1,13 +1,69 @@
 """Prekeys in SQL: a one-time key is deleted by the statement that reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import (
+    Connection,
+    ScalarSelect,
+    String,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+)
+from sqlalchemy.sql.dml import ReturningDelete
 
 from client_sdk.wire.ids import DeviceAddress
-from keydir.records import PoolCounts, Prekey, PrekeyKind
+from keydir.records import PoolCounts, Prekey, PrekeyKind, Supply
 from keydir.stores.schema import ONE_TIME_PREKEYS, SPENT_PREKEYS, STANDING_PREKEYS
+from keydir.stores.upsert import upsert
+
+_POOL: Final = ONE_TIME_PREKEYS.c
+_STANDING: Final = STANDING_PREKEYS.c
+_OWNER: Final = bindparam("owner", type_=String)
+
+
+def _left(kind: PrekeyKind) -> ScalarSelect[int]:
+    return (
+        select(func.count())
+        .select_from(ONE_TIME_PREKEYS)
+        .where(_POOL.address == _OWNER, _POOL.kind == kind)
+        .scalar_subquery()
+    )
+
+
+_SUPPLY: Final = select(
+    *(_STANDING.kind, _STANDING.key_id, _STANDING.signed_at, _STANDING.record),
+    *(_left(kind) for kind in (PrekeyKind.ONE_TIME, PrekeyKind.ONE_TIME_KEM)),
+).where(_STANDING.address == _OWNER)
+
+
+@cache
+def _taking(kinds: tuple[PrekeyKind, ...]) -> ReturningDelete[int, int, int, bytes]:
+    oldest = [and_(_POOL.kind == kind, _POOL.key_id == _oldest(kind)) for kind in kinds]
+    return (
+        delete(ONE_TIME_PREKEYS)
+        .where(_POOL.address == _OWNER, or_(*oldest))
+        .returning(_POOL.kind, _POOL.key_id, _POOL.signed_at, _POOL.record)
+    )
+
+
+def _oldest(kind: PrekeyKind) -> ScalarSelect[int]:
+    table = ONE_TIME_PREKEYS.alias("oldest").c
+    # A key that another transaction has taken and not yet committed is passed over.
+    return (
+        select(table.key_id)
+        .where(table.address == _OWNER, table.kind == kind)
+        .order_by(table.key_id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
 
 
 class SqlPrekeys:
@@ -19,7 +75,7 @@ class SqlPrekeys:
 
     def keep_freshest(self, address: DeviceAddress, kind: PrekeyKind, prekey: Prekey) -> None:
         """Replace a signed or last-resort prekey, unless the one kept was signed later."""
-        new = upsert(STANDING_PREKEYS).values(
+        new = upsert(self._connection.dialect.name, STANDING_PREKEYS).values(
             address=address,
             kind=kind,
             key_id=prekey.id,
@@ -35,15 +91,21 @@ class SqlPrekeys:
             )
         )
 
-    def standing(self, address: DeviceAddress, kind: PrekeyKind) -> Prekey | None:
-        """Return the signed or last-resort prekey."""
+    def supply(self, address: DeviceAddress) -> Supply:
+        """Return what a bundle can be made of."""
+        rows = self._connection.execute(_SUPPLY, {"owner": address}).all()
+        found = {kind: Prekey(*prekey) for kind, *prekey, _, _ in rows}
+        left = PoolCounts(*rows[0][-2:]) if rows else PoolCounts(0, 0)
+        return Supply(found.get(PrekeyKind.SIGNED), found.get(PrekeyKind.LAST_RESORT), left)
+
+    def held_supply(self, address: DeviceAddress) -> Supply:
+        """Return the same, and keep others who hold it from it until the end."""
         table = STANDING_PREKEYS.c
-        row = self._connection.execute(
-            select(table.key_id, table.signed_at, table.record).where(
-                table.address == address, table.kind == kind
-            )
-        ).first()
-        return None if row is None else Prekey(*row)
+        # A statement of its own: the one after it sees what others did meanwhile.
+        self._connection.execute(
+            select(table.kind).where(table.address == address).with_for_update()
+        )
+        return self.supply(address)
 
     def add_one_time(
         self, address: DeviceAddress, kind: PrekeyKind, prekeys: Sequence[Prekey], room: int
@@ -65,6 +127,7 @@ class SqlPrekeys:
             self._connection.execute(insert(ONE_TIME_PREKEYS), rows)
 
     def _used(self, address: DeviceAddress, kind: PrekeyKind, ids: Sequence[int]) -> set[int]:
+        # In this order: a key that is handed out meanwhile moves from the first to the second.
         queries = [
             select(table.c.key_id).where(
                 table.c.address == address, table.c.kind == kind, table.c.key_id.in_(ids)
@@ -73,26 +136,22 @@ class SqlPrekeys:
         ]
         return {row[0] for query in queries for row in self._connection.execute(query)}
 
-    def take_one_time(self, address: DeviceAddress, kind: PrekeyKind) -> Prekey | None:
-        """Remove one one-time prekey for ever and return it."""
-        table = ONE_TIME_PREKEYS.c
-        oldest = (
-            select(func.min(table.key_id))
-            .where(table.address == address, table.kind == kind)
-            .scalar_subquery()
-        )
-        row = self._connection.execute(
-            delete(ONE_TIME_PREKEYS)
-            .where(table.address == address, table.kind == kind, table.key_id == oldest)
-            .returning(table.key_id, table.signed_at, table.record)
-        ).first()
-        if row is None:
-            return None
-        # The primary key of this table is the second lock: an id spent before ends here.
-        self._connection.execute(
-            insert(SPENT_PREKEYS).values(address=address, kind=kind, key_id=row.key_id)
-        )
-        return Prekey(*row)
+    def take_one_time(
+        self, address: DeviceAddress, kinds: Sequence[PrekeyKind]
+    ) -> Mapping[PrekeyKind, Prekey]:
+        """Remove one one-time prekey of each kind for ever and return those that there were."""
+        if not kinds:
+            return {}
+        taken = self._connection.execute(_taking(tuple(kinds)), {"owner": address}).all()
+        if taken:
+            # The primary key of this table is the second lock: an id spent before ends here.
+            self._connection.execute(
+                insert(SPENT_PREKEYS),
+                [{"address": address, "kind": row.kind, "key_id": row.key_id} for row in taken],
+            )
+        return {
+            PrekeyKind(row.kind): Prekey(row.key_id, row.signed_at, row.record) for row in taken
+        }
 
     def counts(self, address: DeviceAddress) -> PoolCounts:
         """Return how many one-time prekeys of each kind are left."""

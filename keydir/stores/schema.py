@@ -17,6 +17,9 @@ from sqlalchemy import (
 
 METADATA: Final = MetaData()
 
+_BY_BYTES: Final = String(32).with_variant(String(32, collation="C"), "postgresql")
+"""Names sort by their bytes on every database, as devices expect of a page of contacts."""
+
 SETTINGS: Final = Table(
     "settings",
     METADATA,
@@ -51,7 +54,7 @@ INVITATIONS: Final = Table(
 USERS: Final = Table(
     "users",
     METADATA,
-    Column("user", String(32), primary_key=True),
+    Column("user", _BY_BYTES, primary_key=True),
     Column("role", String(64), nullable=False),
     Column("name", String(64), nullable=False),
     Column("device_list", LargeBinary, nullable=False),
@@ -145,3 +148,27 @@ STORE_COUNTERS: Final = Table(
     sqlite_with_rowid=False,
 )
 """How often each device's store was opened and written: a lower report is a restored copy."""
+
+BUCKETS: Final = Table(
+    "buckets",
+    METADATA,
+    Column("key", String(128), primary_key=True),
+    Column("full_at", BigInteger, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("most", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Token buckets that are not full, shared by every replica; in ms since 1970.
+
+``step`` and ``most`` are those of the newest token: one statement that takes several tokens finds
+in them what holds for each row.
+"""
+
+REPLICAS: Final = Table(
+    "replicas",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("beat", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Directories that answer on one broker; a number that no longer grows is of one that ended."""

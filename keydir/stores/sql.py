@@ -2,24 +2,21 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from keydir.errors import DirectoryStoreError
-from keydir.stores.accounts import SqlAccounts
-from keydir.stores.counters import SqlCounters
-from keydir.stores.invitations import SqlAnswers, SqlInvitations, SqlLogins, SqlSettings
-from keydir.stores.links import SqlLinks
 from keydir.stores.migrate import migrate
-from keydir.stores.prekeys import SqlPrekeys
+from keydir.stores.transaction import SqlTransaction, flushed
+
+Result = TypeVar("Result")
 
 BUSY_TIMEOUT_MS: Final = 5000
 """How long one process waits for another's transaction, which takes milliseconds."""
@@ -34,59 +31,15 @@ _REASONS: Final = (
 )
 
 
-@dataclass(frozen=True)
-class SqlTransaction:
-    """One open transaction, see ``Transaction``."""
-
-    connection: Connection
-
-    @cached_property
-    def accounts(self) -> SqlAccounts:
-        """Users and devices."""
-        return SqlAccounts(self.connection)
-
-    @cached_property
-    def prekeys(self) -> SqlPrekeys:
-        """Published prekeys."""
-        return SqlPrekeys(self.connection)
-
-    @cached_property
-    def counters(self) -> SqlCounters:
-        """Reports of stores."""
-        return SqlCounters(self.connection)
-
-    @cached_property
-    def answers(self) -> SqlAnswers:
-        """Kept replies."""
-        return SqlAnswers(self.connection)
-
-    @cached_property
-    def invitations(self) -> SqlInvitations:
-        """Invitations."""
-        return SqlInvitations(self.connection)
-
-    @cached_property
-    def links(self) -> SqlLinks:
-        """Links of further devices."""
-        return SqlLinks(self.connection)
-
-    @cached_property
-    def logins(self) -> SqlLogins:
-        """MQTT logins."""
-        return SqlLogins(self.connection)
-
-    @cached_property
-    def settings(self) -> SqlSettings:
-        """Named texts."""
-        return SqlSettings(self.connection)
-
-
 class SqlDirectoryStore:
     """All state of one directory in one SQLite file, see ``DirectoryStore``.
 
     Several processes may have it open: the journal is a write-ahead log, and a writer waits up
     to ``BUSY_TIMEOUT_MS`` for another. A commit has reached the disk when it returns.
     """
+
+    concurrency: Final = 1
+    """Transactions that make sense at one time, see ``DirectoryStore``."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, made with mode 0600 where there is none, and migrate it.
@@ -96,7 +49,8 @@ class SqlDirectoryStore:
             DirectoryStoreError: It cannot be opened or is no directory's database.
         """
         self._path = path
-        with self._named_errors():
+        self._thread = ThreadPoolExecutor(1, "keydir-store")
+        with named_errors(self._path):
             _make_file(path)
             self._engine = _engine(path)
             try:
@@ -109,26 +63,54 @@ class SqlDirectoryStore:
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
         """Open the one writing transaction, see ``DirectoryStore``."""
-        with self._named_errors(), self._engine.begin() as connection:
-            yield SqlTransaction(connection)
+        with (
+            named_errors(self._path),
+            self._engine.begin() as connection,
+            flushed(connection) as one,
+        ):
+            yield one
+
+    def submit(self, work: Callable[[], Result]) -> Future[Result]:
+        """Run work in the store's one thread, see ``DirectoryStore``."""
+        return self._thread.submit(work)
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database; what was submitted has ended then."""
+        self._thread.shutdown(cancel_futures=True)
         self._engine.dispose()
 
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
+
+@contextmanager
+def writing_alone(path: Path) -> Iterator[Connection]:
+    """Yield a transaction on a file that exists; nobody else writes, and nothing is kept.
+
+    Raises:
+        DirectoryStoreError: The file cannot be used, or another process holds it.
+    """
+    with named_errors(path):
+        engine = _engine(path)
         try:
-            yield
-        except (DBAPIError, sqlite3.Error) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            reason = next(
-                (shown for found, shown in _REASONS if found in str(cause)),
-                "it could not be read or written",
-            )
-            raise DirectoryStoreError(
-                f"the directory's database {self._path.name}: {reason}; nothing was changed"
-            ) from error
+            with engine.connect() as connection:
+                yield connection
+                connection.rollback()
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Raise what SQLite reports as a DirectoryStoreError that says what to do."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        reason = next(
+            (shown for found, shown in _REASONS if found in str(cause)),
+            "it could not be read or written",
+        )
+        raise DirectoryStoreError(
+            f"the directory's database {path.name}: {reason}; nothing was changed"
+        ) from error
 
 
 def _make_file(path: Path) -> None:

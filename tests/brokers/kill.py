@@ -1,7 +1,8 @@
 """``make kill-broker``: kill -9 amid acknowledged retained publishes and clears, ours beside amqtt.
 
 What was acknowledged before the kill is looked for after a restart in the same folder. The ledger
-is what the publisher has read, never what the broker says of itself.
+is what the publisher has read, never what the broker says of itself. A message that was cleared may
+come back: nobody waits for a clear to be on disk, and every reader takes mail at least once.
 """
 
 import argparse
@@ -151,7 +152,7 @@ def main() -> int:
     for subject in SUBJECTS:
         outcomes = asyncio.run(kills(subject, wanted.seed, wanted.kills, wanted.publishes))
         print(shown(subject, outcomes), flush=True)
-        good = good and (subject != "ours" or not any(o.lost or o.resurrected for o in outcomes))
+        good = good and (subject != "ours" or not any(one.lost for one in outcomes))
     return 0 if good else 1
 
 

@@ -121,15 +121,17 @@ async def test_a_tls_key_that_others_can_read_is_refused(served: Path) -> None:
     settings = with_tls(served)
     require_safe(settings)
     assert settings.tls_key is not None
-    settings.tls_key.chmod(0o640)
-    await refused(settings, UnsafeError, "can be read or written by others")
+    settings.tls_key.chmod(0o640)  # a group for keys of TLS is what packages make
+    require_safe(settings)
+    settings.tls_key.chmod(0o644)
+    await refused(settings, UnsafeError, "is open to every user")
 
 
 async def test_a_certificate_with_another_key_is_refused(served: Path, tmp_path: Path) -> None:
     settings = with_tls(served)
     _, other = write_certificate(tmp_path / "other")
     mixed = settings.model_copy(update={"tls_key": other})
-    await refused(mixed, UnsafeError, "are no certificate with its key")
+    await refused(mixed, UnsafeError, "is not the private key of")
 
 
 @pytest.mark.parametrize("name", ["tls_cert", "tls_key"])

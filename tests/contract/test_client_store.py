@@ -281,6 +281,8 @@ async def test_envelopes_are_due_until_receipted_and_receipts_until_published(
     assert await store.next_envelope_at() == NOW + 30
     await store.postpone(BOB_1, NOW + 40)
     assert await store.next_envelope_at() == NOW + 40
+    await store.resume(BOB_1, NOW + 1)
+    assert await store.next_envelope_at() == NOW + 40  # it was published before
     await store.publish_again(NOW + 5)
     assert await store.next_envelope_at() == NOW + 5
     await store.publish_again(NOW + 99)
@@ -288,6 +290,25 @@ async def test_envelopes_are_due_until_receipted_and_receipts_until_published(
     assert await store.envelopes_of(message.message_id) == [mail._replace(attempts=1)]
     await store.commit(Changes(envelopes_gone=(mail.envelope_id,)))
     assert await store.envelopes_of(message.message_id) == []
+
+
+async def test_what_was_never_published_is_due_again_when_there_is_room(store: ClientStore) -> None:
+    message = outgoing()
+    mail = envelope(message.message_id)
+    await store.commit(
+        Changes(
+            messages=(message,),
+            planned=(Planned(message.message_id, STREAM, 1),),
+            envelopes=(mail,),
+        )
+    )
+    await store.postpone(BOB_1, NOW + 40)
+    await store.resume(DeviceAddress("bob-2"), NOW + 1)
+    assert await store.next_envelope_at() == NOW + 40
+    await store.resume(BOB_1, NOW + 1)
+    assert await store.next_envelope_at() == NOW + 1
+    await store.resume(BOB_1, NOW + 9)
+    assert await store.next_envelope_at() == NOW + 1
 
 
 async def test_a_receipt_ends_the_envelope_of_that_device_only(store: ClientStore) -> None:
@@ -343,6 +364,18 @@ async def test_receipts_for_foreign_or_queued_messages_change_nothing(store: Cli
     assert await store.envelopes_of(to_carol.message_id) == [mail]
     assert [one.text for one in await store.queued(BOB, 9)] == ["hello"]
     assert texts(await store.history(BOB, 9, None)) == ["hello", "hi"]
+
+
+async def test_sent_to_a_user_are_own_encrypted_messages_to_that_user(store: ClientStore) -> None:
+    queued, to_bob, to_carol = outgoing(), outgoing(), outgoing(to=CAROL)
+    received = incoming("hi", 1)
+    messages = (queued, to_bob, to_carol, received)
+    planned = (Planned(to_bob.message_id, STREAM, 1), Planned(to_carol.message_id, STREAM, 1))
+    await store.commit(Changes(messages=messages, planned=planned))
+    named = [one.message_id for one in messages] + [entropy.draw_message_id()]
+    assert await store.sent_to(BOB, named) == {to_bob.message_id}
+    assert await store.sent_to(CAROL, named) == {to_carol.message_id}
+    assert await store.sent_to(BOB, []) == set()
 
 
 async def test_messages_are_handed_over_in_the_order_of_their_release(store: ClientStore) -> None:

@@ -105,14 +105,18 @@ class Clinic:
             self.kill()
 
     @property
+    def options(self) -> list[str]:
+        """What `serve` is told besides."""
+        return []
+
+    @property
     def server(self) -> Program:
         assert self._server is not None
         return self._server
 
     def start(self) -> None:
-        self._server = Program(
-            ratchetmq("serve", "--data", str(self.data), "--port", "0", "--policy", self._policy)
-        )
+        where = ["--data", str(self.data), "--port", "0", "--policy", self._policy]
+        self._server = Program(ratchetmq("serve", *where, *self.options))
         row = self._server.row()
         assert row["event"] == "ready"
         earlier, self.url = self.url, str(row["url"])

@@ -9,7 +9,9 @@ import pytest
 
 from client_sdk import DeliveryTimeoutError, Messenger
 from client_sdk.delivery.errors import LinkExpiredError, LinkRefusedError
-from client_sdk.machine.events import DeviceListChanged, Event, SentElsewhere
+from client_sdk.device_handles import LinkRequest
+from client_sdk.machine.events import DeviceListChanged, Event, IdentityChanged, SentElsewhere
+from client_sdk.machine.identity import Identity
 from client_sdk.wire.errors import InvalidInvitationError
 from tests.e2e.clinic import Clinic
 from tests.e2e.test_messenger_api import PATIENCE, Party
@@ -78,6 +80,63 @@ async def test_devices_are_listed_and_their_changes_told(party: Party) -> None:
     assert isinstance(told, DeviceListChanged)
     assert (told.version, told.removed) == (3, (doctor.address,))
     assert [one.number for one in await other.devices()] == [2]
+
+
+async def request_of(manager: Messenger) -> LinkRequest:
+    """Return a link request of a manager that may still be waiting for the account's key."""
+    while True:
+        try:
+            return await manager.link_request()
+        except LinkRefusedError:
+            await asyncio.sleep(0.1)
+
+
+async def test_when_a_manager_is_removed_the_other_managers_get_the_new_key(party: Party) -> None:
+    doctor, patient = await party.pair()
+    names = [await link(party, doctor, manager=manager) for manager in (True, True, False, True)]
+    second, removed = await party.opened(names[0]), await party.opened(names[3])
+    assert (await removed.link_request()).address == f"{doctor.user}-6"
+    assert (await doctor.remove_device(5)).recovery_code is not None
+    flags = [(one.number, one.manager) for one in await doctor.devices()]
+    assert flags == [(1, True), (2, True), (3, True), (4, False)]
+    request = await request_of(second)
+    enrolling = asyncio.create_task(Messenger.enroll(request.code, party.store("sixth")))
+    assert await second.approve_device(request) == f"{doctor.user}-6"
+    await enrolling
+    third = await party.opened(names[1])  # it was away all the time, and asks by itself
+    await request_of(third)
+    assert (await third.remove_device(6)).recovery_code is None
+    ordinary = await party.opened(names[2])
+    with pytest.raises(LinkRefusedError, match="does not have the account's key"):
+        await ordinary.link_request()
+    await (await patient.send(doctor.user, "still one account")).delivered(PATIENCE)
+
+
+async def test_a_succession_holds_what_goes_to_a_verified_contact_until_it_is_verified_again(
+    party: Party,
+) -> None:
+    doctor, patient = await party.pair()
+    await (await patient.send(doctor.user, "hello")).delivered(PATIENCE)
+    before = await patient.safety_number(doctor.user)
+    await patient.verify(doctor.user)
+    await link(party, doctor, manager=True)
+    await doctor.remove_device(2)  # a new account key, which the old one has signed
+    await doctor.send(patient.user, "I have removed a device")
+    told = await event_of(patient, IdentityChanged)
+    assert told == IdentityChanged(doctor.user, held=True)
+    held = await patient.send(doctor.user, "only after comparing")
+    with pytest.raises(DeliveryTimeoutError):
+        await held.delivered(1.5)
+    assert await patient.identity(doctor.user) is Identity.CHANGED
+    assert "only after comparing" not in [one.text for one in await doctor.history(patient.user)]
+    after = await patient.safety_number(doctor.user)
+    assert after.digits != before.digits
+    assert after.digits == (await doctor.safety_number(patient.user)).digits
+    await patient.verify(doctor.user)
+    await held.delivered(PATIENCE)
+    assert await patient.identity(doctor.user) is Identity.VERIFIED
+    texts = [one.text for one in await patient.history(doctor.user)]
+    assert texts == ["hello", "I have removed a device", "only after comparing"]
 
 
 async def test_what_cannot_be_linked_or_removed_changes_nothing(party: Party) -> None:

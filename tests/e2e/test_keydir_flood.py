@@ -12,7 +12,7 @@ from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import Action, FetchContacts, Status
 from client_sdk.wire.ids import RequestId
-from keydir import service
+from keydir import session
 from keydir.rules import ARRIVAL_LIMIT
 from keydir.waiting import MAX_WAITING_BYTES_OF_ONE, MAX_WAITING_OF_ONE, Waiting
 from tests.e2e.keydir_system import LiveDevice, System, running_directory, running_system
@@ -41,7 +41,7 @@ class WatchedWaiting(Waiting):
 
 @pytest.fixture
 async def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[System]:
-    monkeypatch.setattr(service, "Waiting", WatchedWaiting)
+    monkeypatch.setattr(session, "Waiting", WatchedWaiting)
     async with running_system(tmp_path) as running:
         yield running
 

@@ -27,7 +27,7 @@ def waiting_mail(clinic: Clinic) -> list[str]:
     (file,) = clinic.data.rglob("waiting_mail.sqlite3")
     database = sqlite3.connect(file)
     try:
-        return [row[0] for row in database.execute("SELECT topic FROM waiting_mail")]
+        return [row[0] for row in database.execute("SELECT topic FROM mail")]
     finally:
         database.close()
 

@@ -86,19 +86,17 @@ class Ward:
         """Remove a device's waiting mail from a stopped broker; return it in its order."""
         with closing(sqlite3.connect(self._mail)) as database:
             rows = database.execute(
-                "SELECT * FROM waiting_mail WHERE topic LIKE ? ORDER BY rowid",
+                "SELECT * FROM mail WHERE topic LIKE ? ORDER BY number",
                 (f"v1/u/{recipient}-1/in/%",),
             ).fetchall()
-            database.executemany(
-                "DELETE FROM waiting_mail WHERE topic = ?", [(row[0],) for row in rows]
-            )
+            database.executemany("DELETE FROM mail WHERE number = ?", [(row[0],) for row in rows])
             database.commit()
         return rows
 
     def put_mail(self, rows: list[tuple[object, ...]]) -> None:
         """Put mail back into a stopped broker."""
         with closing(sqlite3.connect(self._mail)) as database:
-            database.executemany("INSERT INTO waiting_mail VALUES (?, ?, ?, ?)", rows)
+            database.executemany("INSERT INTO mail VALUES (?, ?, ?, ?, ?)", rows)
             database.commit()
 
     @property

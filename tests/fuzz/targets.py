@@ -32,6 +32,7 @@ from client_sdk.wire.envelope import ENVELOPE, Envelope, EnvelopeKind
 from client_sdk.wire.errors import InvalidInvitationError, InvalidNameError, ProtocolError
 from client_sdk.wire.ids import EnvelopeId, parse_user, split_address
 from client_sdk.wire.invitation import format_invitation, parse_invitation
+from client_sdk.wire.limits import MAX_PACKET_BYTES
 from client_sdk.wire.pq_message import decode_pq_message, encode_pq_message
 from tests.fuzz import mqtt
 from tests.unit.machine.machine_parties import make_record
@@ -74,9 +75,13 @@ def _text(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
-def _record(codec: Codec[Any]) -> Callable[[bytes], None]:
+def _record(codec: Codec[Any], sample: Any) -> Callable[[bytes], None]:
+    strict = Codec(type(sample), MAX_PACKET_BYTES)
+
     def call(data: bytes) -> None:
-        assert encode(codec.decode(data)) == data
+        record = codec.decode(data)
+        assert encode(record) == data
+        assert strict.decode(data) == record
 
     return call
 
@@ -213,11 +218,12 @@ def _sealing_key(data: bytes) -> None:
     parse_hpke_public(data)
 
 
+HONEST: Final = {"envelope": ENVELOPES, "ratchet header": (LAST.header,)}
 _PROTOCOL: Final = (ProtocolError,)
 
 TARGETS: Final[dict[str, Target]] = {
     **{
-        name: Target(_record(codec), _PROTOCOL, (encode(sample),))
+        name: Target(_record(codec, sample), _PROTOCOL, (encode(sample), *HONEST.get(name, ())))
         for name, (codec, sample) in RECORDS.items()
     },
     "pq message": Target(

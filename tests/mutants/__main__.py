@@ -4,6 +4,9 @@ mutmut changes the code of ``client_sdk/core`` one place at a time, in a copy un
 and runs the tests that reach it. A mutant that hangs counts as killed. Every survivor stands with
 its reason in ``known.toml``. Ends with 1 below ``MIN_SCORE``, above ``MAX_SURVIVORS``, or where a
 survivor is not known.
+
+A second run decides only what is new: functions that were changed since. ``--again`` also tries
+those once more that survived, after tests were added.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,10 +46,10 @@ class Change(NamedTuple):
     becomes: str
 
 
-def run(children: int) -> bool:
-    """Run what is not decided yet; tell whether mutmut came to its end."""
+def run(children: int, mutants: Sequence[str] = ()) -> bool:
+    """Run these, or what is not decided yet; tell whether mutmut came to its end."""
     ended = subprocess.run(
-        [sys.executable, "-m", "mutmut", "run", "--max-children", str(children)],
+        [sys.executable, "-m", "mutmut", "run", "--max-children", str(children), *mutants],
         env={**os.environ, "CI": "1"},
         check=False,
     )
@@ -58,6 +62,11 @@ def outcomes() -> dict[str, int | None]:
     for meta in sorted(FOLDER.rglob("*.meta")):
         found.update(json.loads(meta.read_text())["exit_code_by_key"])
     return found
+
+
+def doubtful(found: dict[str, int | None]) -> list[str]:
+    """Return the mutants to run once more: that survived, or ran out of time on a busy machine."""
+    return [name for name, code in found.items() if code in SURVIVED | OUT_OF_TIME]
 
 
 def change_of(mutant: str) -> Change:
@@ -102,12 +111,16 @@ def report(found: dict[str, int | None]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("--fresh", action="store_true", help="forget what was run before")
+    parser.add_argument("--again", action="store_true", help="run survivors once more, too")
     parser.add_argument("--report", action="store_true", help="only tell what the last run found")
     parser.add_argument("--children", type=int, default=os.cpu_count(), help="processes at a time")
     wanted = parser.parse_args()
     if wanted.fresh:
         shutil.rmtree(FOLDER, ignore_errors=True)
     if not wanted.report and not run(wanted.children):
+        return 1
+    again = doubtful(outcomes()) if wanted.again and not wanted.report else []
+    if again and not run(wanted.children, again):
         return 1
     return 0 if report(outcomes()) else 1
 

@@ -27,14 +27,15 @@ async def test_what_is_over_the_quota_arrives_later_once_and_in_order() -> None:
         await bob.take(1)
         full = next_full_mailbox(alice.context.events.take())
         telling = asyncio.create_task(full)
-        broker.quota = QUOTA
+        broker.quota = 0
         texts = [f"number {number}" for number in range(MESSAGES)]
         for text in texts:
             await alice.send(BOB, text)
+        assert await telling == MailboxFull(DeviceAddress("bob-1"), 0.2)
         await alice.send(CAROL, "to another")
+        broker.quota = QUOTA
         assert await carol.take(1) == ["to another"]
         assert await bob.take(1 + MESSAGES) == ["first", *texts]
-        assert await telling == MailboxFull(DeviceAddress("bob-1"), 0.2)
 
 
 async def next_full_mailbox(events: AsyncIterator[Event]) -> MailboxFull:

@@ -1,7 +1,8 @@
 """Both sides send 100 unanswered, one is dropped in the middle and comes back later."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from client_sdk.delivery.clock import now_ms
@@ -53,7 +54,9 @@ async def until_quiet(broker: HoldingBroker, devices: Sequence[Device]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_hundred_each_way_unanswered_with_one_late_lose_nothing_and_come_to_rest() -> None:
+@asynccontextmanager
+async def talking() -> AsyncIterator[tuple[HoldingBroker, Device, Device]]:
+    """Give a broker, and two devices that have written to each other and are quiet."""
     directory = SmallDirectory()
     broker = HoldingBroker(directory)
     async with (
@@ -65,6 +68,11 @@ async def test_a_hundred_each_way_unanswered_with_one_late_lose_nothing_and_come
         await alice.reaches(await alice.send(BOB, "first"), MessageState.DELIVERED)
         await bob.reaches(await bob.send(ALICE, "first"), MessageState.DELIVERED)
         await until_quiet(broker, (alice, bob))
+        yield broker, alice, bob
+
+
+async def test_a_hundred_each_way_unanswered_with_one_late_lose_nothing_and_come_to_rest() -> None:
+    async with talking() as (broker, alice, bob):
         broker.holding = True
         for number in range(COUNT):
             await alice.send(BOB, f"a{number}")
@@ -100,17 +108,7 @@ async def test_a_hundred_each_way_unanswered_with_one_late_lose_nothing_and_come
 
 
 async def test_a_peer_that_lost_its_session_is_healed_within_two_round_trips() -> None:
-    directory = SmallDirectory()
-    broker = HoldingBroker(directory)
-    async with (
-        asyncio.timeout(100),
-        device("alice", broker, directory, pace=NO_REPEATS) as alice,
-        device("bob", broker, directory, pace=NO_REPEATS) as bob,
-    ):
-        await prekeys_ready(directory, alice, bob)
-        await alice.reaches(await alice.send(BOB, "first"), MessageState.DELIVERED)
-        await bob.reaches(await bob.send(ALICE, "first"), MessageState.DELIVERED)
-        await until_quiet(broker, (alice, bob))
+    async with talking() as (broker, alice, bob):
         for table in ("sessions", "streams"):
             await bob.context.store._execute(f"DELETE FROM {table}", ())  # type: ignore[attr-defined]
         await bob.context.store._execute(  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ from client_sdk.core.session import Session
 from client_sdk.core.session_record import SessionRecord, add_archived
 from client_sdk.core.state_format import serialize_record
 from client_sdk.machine.device import DeviceRecord, encode_device
-from client_sdk.machine.opening import handshake_digest as replay_digest
+from client_sdk.machine.opening import replay_digest
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import device_list_hash, list_mark
 from client_sdk.wire.content import pad

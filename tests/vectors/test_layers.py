@@ -63,7 +63,7 @@ def test_frozen_bytes_are_read_as_well() -> None:
 @pytest.mark.parametrize(
     ("label", "layer"),
     [
-        ("HANDSHAKE_LABEL", "HKDF of a handshake"),
+        ("_HANDSHAKE_INFO", "HKDF of a handshake"),
         ("_ROOT_INFO", "root step"),
         ("_PQ_ROOT_INFO", "post-quantum root step"),
         ("_PQ_EPOCH_INFO", "post-quantum epoch step"),

@@ -65,7 +65,7 @@ def with_npm(name: str, package: str, script: str, scratch: Path) -> Measurer:
         if shutil.which(program) is None:
             raise UnavailableError(f"{program} is not on this machine")
     folder = scratch / "node"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "package.json").write_text('{"private": true}\n')
     _run(["npm", "install", "--no-save", "--silent", package], folder, INSTALL_SECONDS)
     shutil.copy(SCRIPTS / script, folder)  # an import is looked up beside the script

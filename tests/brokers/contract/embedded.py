@@ -6,7 +6,9 @@ from typing import ClassVar
 
 from broker.mail_file import FILE_NAME
 from client_sdk.wire.invitation import secret_hash
-from keydir.stores.sql import SqlDirectoryStore
+from keydir.config import DirectorySettings
+from keydir.ports import Transaction
+from keydir.prepare import transact
 from tests.brokers.contract.under_test import (
     BrokerUnderTest,
     Limits,
@@ -66,13 +68,11 @@ class Embedded(BrokerUnderTest):
             file.unlink()
 
     def _take_logins(self) -> None:
-        store = SqlDirectoryStore(self.data_dir / "directory.db")
-        try:
-            with store.transaction() as transaction:
-                for login in self._known - self.logins.keys():
-                    transaction.logins.remove(login)
-                for login in self.logins.keys() - self._known:
-                    transaction.logins.put(login, secret_hash(self.logins[login]), None)
-        finally:
-            store.close()
+        def step(transaction: Transaction) -> None:
+            for login in self._known - self.logins.keys():
+                transaction.logins.remove(login)
+            for login in self.logins.keys() - self._known:
+                transaction.logins.put(login, secret_hash(self.logins[login]), None)
+
+        transact(DirectorySettings(data_dir=self.data_dir).database, step)
         self._known = set(self.logins)

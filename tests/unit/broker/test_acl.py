@@ -226,6 +226,19 @@ def test_a_device_never_subscribes_to_what_it_may_not_receive(
             assert may_receive(login, topic)
 
 
+@pytest.mark.parametrize("replica", ["_kd-a", "_kd-2", "_kd-abcdefghijklmnop"])
+def test_a_replica_of_the_directory_has_its_rights_and_no_others(replica: str) -> None:
+    assert is_login(replica)
+    for topic in (*TOPICS, *(f"{tree}/#" for tree in ("v1", "v1/kd", "v1/u/alice-1"))):
+        for payload in (b"", b"x"):
+            for qos in (0, 1, 2):
+                for retain in (False, True):
+                    publication = Publication(topic, payload, qos, retain=retain)
+                    assert may_publish(replica, publication) is may_publish(DIRECTORY, publication)
+        assert may_subscribe(replica, topic) is may_subscribe(DIRECTORY, topic)
+        assert may_receive(replica, topic) is may_receive(DIRECTORY, topic)
+
+
 @pytest.mark.parametrize("login", LOGINS)
 def test_logins_have_one_of_three_forms(login: str) -> None:
     assert is_login(login)
@@ -240,6 +253,10 @@ def test_logins_have_one_of_three_forms(login: str) -> None:
         "alice-128",
         "Alice-1",
         "_kd2",
+        "_kd-",
+        "_kd-A",
+        "_kd-a-b",
+        "_kd-abcdefghijklmnopq",
         "_enroll-",
         "_enroll-x",
         "#",

@@ -18,9 +18,9 @@ from client_sdk.delivery.outbox import MAX_UNRECEIPTED_BYTES, MAX_UNRECEIPTED_EN
 from client_sdk.delivery.pace import Pace
 from client_sdk.delivery.senders import SenderLookup
 from client_sdk.machine import sending as sending_module
-from client_sdk.machine.changes import MessageState, OutboxEnvelope
+from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, ReceiptDue
 from client_sdk.machine.devices import adopt_device_list, is_withdrawn
-from client_sdk.machine.events import ContactRequest, Delivered, Failed, Gap
+from client_sdk.machine.events import ContactRequest, Delivered, Failed, Gap, Read
 from client_sdk.machine.opening import Arrived, handshake_wanted
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.errors import StorageFullError
@@ -28,7 +28,7 @@ from client_sdk.transport.ports import Incoming
 from client_sdk.wire import topics
 from client_sdk.wire.directory import Action, DeviceListReply, Relation, Status
 from client_sdk.wire.envelope import Envelope
-from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
 from client_sdk.wire.topics import InboxTopic
 from tests.simulation.devices import Device, device, prekeys_ready
 from tests.simulation.memory_broker import MemoryBroker
@@ -353,6 +353,30 @@ async def test_delivered_is_told_once_per_device() -> None:
         await alice.reaches(message_id, MessageState.DELIVERED)
         event = await anext(alice.context.events.take())
         assert event == Delivered(message_id, DeviceAddress("bob-1"))
+
+
+async def test_a49_only_a_receipt_for_a_message_to_that_contact_is_told(room: Room) -> None:
+    alice, bob = room.writer("alice"), room.bob.context
+    to_alice, to_carol = (
+        make_party("bob").queue(UserName(to), "hello")._replace(state=MessageState.PLANNED)
+        for to in ("alice", "carol")
+    )
+    await bob.store.commit(Changes(messages=(to_alice, to_carol)))
+    room.post(alice, room.envelope(alice, "first"))
+    named = (to_carol.message_id, MessageId(bytes(16)), to_alice.message_id)
+    for read in (False, True):
+        due = [ReceiptDue(BOB, one, read=read, due_since=0) for one in named]
+        room.post(alice, alice.receipt(room.bob, due))  # type: ignore[arg-type]
+    room.post(alice, room.envelope(alice, "last"))
+    assert await room.bob.take(2) == ["first", "last"]
+    told = [one for one in bob.events._events if isinstance(one, Delivered | Read)]
+    assert told == [
+        Delivered(to_alice.message_id, alice.address),
+        Read(to_alice.message_id, alice.address),
+    ]
+    stored = await bob.store.message(to_carol.message_id)
+    assert stored is not None
+    assert stored.message.state is MessageState.PLANNED
 
 
 async def test_64_mib_of_envelopes_wait_in_memory_and_the_rest_on_the_broker() -> None:

@@ -17,8 +17,9 @@ from client_sdk.machine.changes import (
     PaceKind,
     ReceiptDue,
 )
+from client_sdk.machine.control import FreshContent
 from client_sdk.machine.events import CloneSuspected, SessionDamaged, SessionRenewed
-from client_sdk.machine.healing import FreshContent, plan_request
+from client_sdk.machine.healing import plan_request
 from client_sdk.machine.pace import MAX_ANSWERS, MAX_REQUESTS
 from client_sdk.machine.prekeys import upload
 from client_sdk.machine.sending import FreshEnvelope, fresh_keys_wanted

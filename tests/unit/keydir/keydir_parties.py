@@ -72,7 +72,7 @@ from keydir.desk import Desk, Outgoing, wall_ms
 from keydir.enrollment import Enrollment
 from keydir.prepare import prepare_directory
 from keydir.requests import Requests
-from keydir.stores.sql import SqlDirectoryStore
+from keydir.stores.opening import open_store
 
 BROKER_URL = "mqtt://127.0.0.1:1"
 KEM_KEY: KemPrekey = draw_ml_kem_1024().public
@@ -203,22 +203,25 @@ class DeviceParty:
         return PublishPrekeys(signed, last_resort, tuple(one_time), tuple(kem))
 
 
+SECONDS = 60.0
+"""How long a step may take before a test gives up."""
+
+
 class DirectoryParty:
     """A directory without a broker: requests go in as bytes, answers come out."""
 
-    def __init__(self, data_dir: Path, policy: str = "clinic") -> None:
+    def __init__(self, data_dir: Path, policy: str = "clinic", database: str | None = None) -> None:
         self.settings = DirectorySettings(
-            data_dir=data_dir, policy=policy, broker_urls=(BROKER_URL,)
+            data_dir=data_dir, policy=policy, broker_urls=(BROKER_URL,), database_url=database
         )
         prepared = prepare_directory(self.settings)
-        self.wall, self.steady = Clock(), Clock(0)
-        self.store = SqlDirectoryStore(prepared.database_path)
+        self.wall = Clock()
+        self.store = open_store(prepared.database)
         self.desk = Desk(
             prepared.keys,
             prepared.policy,
             self.store,
             wall=self.wall,
-            steady=self.steady,
         )
         self.requests = Requests(self.desk)
         self.enrollment = Enrollment(self.desk)
@@ -242,14 +245,16 @@ class DirectoryParty:
 
     def enroll(self, device: DeviceParty, request: EnrollRequest | None = None) -> EnrollReply:
         request = request or device.enroll_request()
-        (answer,) = self.enrollment.answer(*device.sealed(request))
+        sealed = device.sealed(request)
+        (answer,) = self.store.submit(lambda: self.enrollment.answer(*sealed)).result(SECONDS)
         assert answer.topic == topics.enrolled(device.invitation.invitation_id)
         assert not answer.retain
         return device.opened(answer.payload, request)
 
     def send(self, request: SignedRequest) -> tuple[Outgoing, ...]:
         topic = topics.request(request.device, request.request_id)
-        return self.requests.answer(topic, encode(request))
+        answering = self.store.submit(lambda: self.requests.answer(topic, encode(request)))
+        return answering.result(SECONDS)
 
     def ask(self, device: DeviceParty, action: Action, body: bytes = b"") -> SignedReply:
         request = device.request(action, body)

@@ -13,7 +13,7 @@ from client_sdk.wire.invitation import MAX_BROKER_URLS, parse_invitation
 from client_sdk.wire.limits import MAX_DISPLAY_NAME_CHARACTERS
 from keydir.cli import app
 from keydir.commands import MAX_URL_CHARACTERS, Invite, invite, revoke
-from keydir.config import DatabaseUrlError, DirectorySettings, database_path
+from keydir.config import DirectorySettings
 from keydir.data import (
     MAX_FILE_BYTES,
     make_keys,
@@ -31,6 +31,7 @@ from keydir.errors import (
     UnknownUserError,
 )
 from keydir.prepare import prepare_directory
+from keydir.stores.database import DatabaseUrlError, sqlite_file
 from tests.unit.keydir.keydir_parties import BROKER_URL, DirectoryParty
 
 AS_ROOT = os.geteuid() == 0
@@ -111,16 +112,23 @@ def test_a_database_of_another_directory_is_refused(
     directory: DirectoryParty, tmp_path: Path
 ) -> None:
     other = DirectorySettings(
-        data_dir=tmp_path / "other", database_url=f"sqlite:///{directory.settings.database_path}"
+        data_dir=tmp_path / "other",
+        database_url=f"sqlite:///{directory.settings.database_path}",
     )
     with pytest.raises(DataDirectoryError, match="other keys"):
         prepare_directory(other)
 
 
-@pytest.mark.parametrize("url", ["postgresql://x/y", "sqlite://", "sqlite:///:memory:", "nonsense"])
-def test_only_sqlite_files_are_databases(url: str) -> None:
-    with pytest.raises(DatabaseUrlError):
-        database_path(url)
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("mysql://x/y", "postgresql://x", "postgresql+psycopg://x/y", "postgresql://x:port/y"),
+        *("sqlite://", "sqlite:///:memory:", "nonsense", ""),
+    ],
+)
+def test_only_sqlite_files_and_postgresql_are_databases(url: str) -> None:
+    with pytest.raises(DatabaseUrlError, match="nothing was opened"):
+        sqlite_file(url)
 
 
 def test_an_invitation_names_the_recorded_or_given_broker(directory: DirectoryParty) -> None:
@@ -194,7 +202,7 @@ def test_an_invitation_is_not_shown_by_repr(directory: DirectoryParty) -> None:
         (("invite", "x", "--role", "patient"), 2),
         (("keydir", "--broker-url", "nonsense"), 2),
         (("keydir", "--broker-url", BROKER_URL, "--policy", "none.toml"), 2),
-        (("keydir", "--broker-url", BROKER_URL, "--database", "postgresql://x/y"), 2),
+        (("keydir", "--broker-url", BROKER_URL, "--database", "mysql://x/y"), 2),
     ],
 )
 def test_a_failing_command_says_one_line_and_exits_with_1_or_2(

@@ -84,7 +84,7 @@ def test_only_a_first_list_of_the_invited_user_with_good_signatures_is_taken(
     ):
         reply = directory.enroll(device, device.enroll_request(bad))
         assert reply[3:7] == (Status.BAD_REQUEST, "", "", "")
-        directory.steady.now += ENROLL_LIMIT.refill_ms
+        directory.wall.now += ENROLL_LIMIT.refill_ms
     assert directory.enroll(device).status is Status.OK
 
 
@@ -96,7 +96,7 @@ def test_garbage_and_foreign_topics_get_no_answer(directory: DirectoryParty) -> 
     for place in range(0, len(sealed), 97):
         changed = bytearray(sealed)
         changed[place] ^= 1
-        directory.steady.now += ENROLL_LIMIT.refill_ms
+        directory.wall.now += ENROLL_LIMIT.refill_ms
         with pytest.raises(ProtocolError):
             directory.enrollment.answer(topic, bytes(changed))
     lying = device.enroll_request()._replace(invitation_id=InvitationId(draw_id()))
@@ -144,7 +144,7 @@ def test_an_invitation_answers_20_requests_at_once(directory: DirectoryParty) ->
         assert directory.enroll(device).status is Status.OK
     with pytest.raises(RefusedRequestError):
         directory.enroll(device)
-    directory.steady.now += ENROLL_LIMIT.refill_ms
+    directory.wall.now += ENROLL_LIMIT.refill_ms
     assert directory.enroll(device).status is Status.OK
 
 

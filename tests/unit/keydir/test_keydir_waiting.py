@@ -34,7 +34,7 @@ async def test_a_device_and_an_invitation_have_8_waiting_requests_each() -> None
     assert waiting.add(request("dora-1"))
     assert waiting.add(enrolment(draw_id()))
     assert waiting.count == 2 * MAX_WAITING_OF_ONE + 2
-    await waiting.take()
+    waiting.done(await waiting.take())
     assert waiting.add(request("pat-1"))
 
 
@@ -46,7 +46,7 @@ async def test_the_bytes_that_wait_of_one_device_are_bounded() -> None:
     assert waiting.size == MAX_WAITING_BYTES_OF_ONE
     assert not waiting.add(request("pat-1"))
     assert waiting.add(request("dora-1"))
-    await waiting.take()
+    waiting.done(await waiting.take())
     assert waiting.add(request("pat-1", bytes(MAX_DIRECTORY_BYTES)))
     assert waiting.size == MAX_WAITING_BYTES_OF_ONE + 1
 
@@ -71,7 +71,11 @@ async def test_senders_are_taken_in_turn_and_each_in_order() -> None:
     few, none = request("dora-1"), request("zoe-1")
     for one in (*many, few, none):
         assert waiting.add(one)
-    assert [await waiting.take() for _ in range(5)] == [many[0], few, none, many[1], many[2]]
+    taken = []
+    for _ in range(5):
+        taken.append(await waiting.take())
+        waiting.done(taken[-1])
+    assert taken == [many[0], few, none, many[1], many[2]]
     assert (waiting.count, waiting.size) == (0, 0)
     taking = asyncio.create_task(waiting.take())
     await asyncio.sleep(0)
@@ -85,7 +89,7 @@ async def test_a_sender_that_asks_too_often_is_not_heard_and_then_again() -> Non
     waiting = Waiting(clock)
     for _ in range(ARRIVAL_LIMIT.burst):
         assert waiting.add(request("pat-1"))
-        await waiting.take()
+        waiting.done(await waiting.take())
     assert not waiting.add(request("pat-1"))
     assert waiting.add(request("dora-1"))
     clock.now += ARRIVAL_LIMIT.refill_ms

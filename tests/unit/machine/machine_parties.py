@@ -24,11 +24,11 @@ from client_sdk.machine.events import Event
 from client_sdk.machine.opening import (
     Arrived,
     HandshakeInput,
-    handshake_digest,
     handshake_wanted,
     open_envelope,
     parse_arrived,
     prekeys_named,
+    replay_digest,
 )
 from client_sdk.machine.prekeys import kem_row, responder_prekeys, upload, x25519_row
 from client_sdk.machine.receiving import plan_receive, plan_repeat
@@ -228,7 +228,7 @@ class Party:
         header = handshake_wanted(state, arrived)
         if header is None:
             return None
-        if handshake_digest(header.handshake) in self.handshakes:
+        if replay_digest(header.handshake) in self.handshakes:
             raise ReplayedHandshakeError("a handshake came a second time")
         named = prekeys_named(header.handshake)
         rows = {key: self.prekeys[key] for key in named if key in self.prekeys}

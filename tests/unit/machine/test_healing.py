@@ -25,6 +25,7 @@ from client_sdk.machine.changes import (
     PaceKind,
     ResendDue,
 )
+from client_sdk.machine.control import FreshContent
 from client_sdk.machine.errors import (
     NoSessionError,
     PrekeyGoneError,
@@ -34,7 +35,6 @@ from client_sdk.machine.errors import (
 from client_sdk.machine.events import SessionRenewed
 from client_sdk.machine.healing import (
     RESEND_LIFETIME_MS,
-    FreshContent,
     Verdict,
     candidate,
     judge,
@@ -328,6 +328,18 @@ def test_a_message_sealed_again_says_where_the_stream_of_its_device_starts() -> 
             bob.own, bobs, bob.arrived(alice.address, changes.envelopes[0]), None, NOW
         )[1]
         assert opened.content.stream_start == told
+
+
+def test_a_message_of_an_earlier_stream_sealed_again_starts_that_stream_by_itself() -> None:
+    alice, bob = talking()
+    alice.send(bob)
+    envelope = alice.send(bob)
+    state = replace(alice.states[bob.user], starts={bob.address: 1})
+    message = stored(alice, envelope)._replace(stream_id=entropy.draw_stream_id(), sequence=9)
+    _, changes = plan_resend(alice.own, state, (envelope, message), fresh(state, bob.address), NOW)
+    _, events = bob.receive(alice.address, changes.envelopes[0])
+    assert events == ()
+    assert bob.handed_over == ["hello", "hello"]
 
 
 def test_a_copy_that_ones_own_device_lost_is_late_again_and_keeps_its_number() -> None:

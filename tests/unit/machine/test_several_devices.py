@@ -252,6 +252,24 @@ def test_a_device_that_left_takes_its_sessions_along_and_is_heard_no_more() -> N
         bob.receive(alices[1].address, late[bob.address])
 
 
+def test_what_waits_behind_a_missing_message_of_a_device_that_left_is_handed_over() -> None:
+    alices, (bob,) = pair_of_households(2)
+    for text in ("lost", "held", "lost too", "held too"):
+        envelope = write_to(alices[1], [bob], text)[0][bob.address]
+        if text.startswith("held"):
+            bob.receive(alices[1].address, envelope)
+    assert bob.handed_over == []
+    adopted, changes = adopt_device_list(bob.states[alices[0].user], reply(without(alices[0], 2)))
+    assert changes.devices_gone == (alices[1].address,)
+    assert [(one.state, one.after_gap) for one in changes.states] == [
+        (MessageState.READY, True),
+        (MessageState.READY, True),
+    ]
+    bob.write(changes)
+    assert bob.handed_over == ["held", "held too"]
+    assert adopted.streams == {}
+
+
 def test_a30_two_lists_of_one_version_are_noticed_and_sending_stops_until_the_app_decides() -> None:
     first, bob = make_party("alice"), make_party("bob")
     oldest = list_of(first)

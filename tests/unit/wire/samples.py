@@ -129,6 +129,12 @@ from client_sdk.wire.linking import (
     OpenLink,
     UpdateDevices,
 )
+from client_sdk.wire.manager_keys import (
+    ACCOUNT_KEY_GIVEN,
+    ACCOUNT_KEY_WANTED,
+    AccountKeyGiven,
+    AccountKeyWanted,
+)
 from client_sdk.wire.notice import NOTICE, NoticeReason, notice
 from client_sdk.wire.topics import inbox
 
@@ -300,6 +306,8 @@ RECORDS: Final[dict[str, tuple[Codec[Any], tuple[Any, ...]]]] = {
     "resent": (RESENT, Resent((EnvelopeId(ID),))),
     "store counters": (STORE_COUNTERS, COUNTERS),
     "counters reply": (COUNTERS_REPLY, CountersReply(COUNTERS)),
+    "account key wanted": (ACCOUNT_KEY_WANTED, AccountKeyWanted(LIST.account_key)),
+    "account key given": (ACCOUNT_KEY_GIVEN, AccountKeyGiven(fill(32, 43))),
     "copy body": (COPY_BODY, CopyBody(BOB_127[:5], 9, MESSAGE)),
     "enrolment request of a linked device": (ENROLL_REQUEST, ENROLL._replace(device_list=OFFER)),
     "open link": (OPEN_LINK, OpenLink(InvitationId(ID), fill(32, 29))),

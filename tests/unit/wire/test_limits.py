@@ -15,6 +15,7 @@ from client_sdk.wire import (
     invitation,
     limits,
     linking,
+    manager_keys,
     topics,
 )
 from client_sdk.wire.codec import encode
@@ -242,6 +243,11 @@ CODEC_LIMITS: dict[str, tuple[Decode, int]] = {
     },
     "resend request": (healing.RESEND_REQUEST.decode, limits.MAX_PADDED_CONTENT_BYTES),
     "resent": (healing.RESENT.decode, limits.MAX_PADDED_CONTENT_BYTES),
+    "account key wanted": (
+        manager_keys.ACCOUNT_KEY_WANTED.decode,
+        limits.MAX_PADDED_CONTENT_BYTES,
+    ),
+    "account key given": (manager_keys.ACCOUNT_KEY_GIVEN.decode, limits.MAX_PADDED_CONTENT_BYTES),
     "copy body": (content.COPY_BODY.decode, limits.MAX_PADDED_CONTENT_BYTES),
     "notice": (NOTICE.decode, MAX_NOTICE_BYTES),
     "opened grant": (linking.OPENED_GRANT.decode, linking.MAX_GRANT_BYTES),
