@@ -1,15 +1,12 @@
 """Doctor and patient on every broker: what the SDK promises holds whatever the broker does."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from client_sdk.wire.ids import DIRECTORY_LOGIN, DeviceAddress
 from client_sdk.wire.topics import device_tree, sent_filter
 from tests.brokers.contract.clients import Clients
-from tests.brokers.contract.conftest import Make
 from tests.brokers.contract.office import Office
 from tests.brokers.contract.talk import (
     DOCTOR,
@@ -23,14 +20,12 @@ from tests.brokers.contract.talk import (
     send_all,
 )
 from tests.brokers.contract.under_test import LOGIN_REFUSED
+from tests.e2e.clinic import until
+from tests.e2e.programs import run
+
+REVOKED_SECONDS = 5.0
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-def office(own_broker: Make, tmp_path: Path) -> Iterator[Office]:
-    with Office(own_broker({}), tmp_path) as running:
-        yield running
 
 
 async def test_messages_wait_for_who_is_away_both_ways(office: Office) -> None:
@@ -66,9 +61,14 @@ async def test_a_revoked_user_is_refused_and_nothing_of_theirs_is_left(
     async with opened(office, PATIENT) as patient:
         sent = await patient.send(DOCTOR, "the last one")
         await patient.wait_published(sent, PATIENCE)
-    secret = broker.logins.get(device, "")
+    command = ("credentials", "--store", str(office.store(PATIENT)), "--json")
+    secret = str((await asyncio.to_thread(run, *command)).row["password"])
+    assert broker.answers(device, secret) == 0
     await office.revoke(PATIENT)
-    assert broker.answers(device, secret) in (*LOGIN_REFUSED, None)
+    refused = (*LOGIN_REFUSED, None)
+    await asyncio.to_thread(
+        until, lambda: broker.answers(device, secret) in refused, "it is refused", REVOKED_SECONDS
+    )
     # The directory itself uses this login: it is stopped once its sweep has recorded an end.
     await asyncio.to_thread(office.until_swept, device)
     office.stop()
