@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from broker.mail_file import FILE_NAME
-from client_sdk.wire.invitation import secret_hash
+from client_sdk.wire.verifier import stored_credential
 from keydir.config import DirectorySettings
 from keydir.ports import Transaction
 from keydir.prepare import transact
@@ -72,7 +72,7 @@ class Embedded(BrokerUnderTest):
             for login in self._known - self.logins.keys():
                 transaction.logins.remove(login)
             for login in self.logins.keys() - self._known:
-                transaction.logins.put(login, secret_hash(self.logins[login]), None)
+                transaction.logins.put(login, stored_credential(self.logins[login]), None)
 
         transact(DirectorySettings(data_dir=self.data_dir).database, step)
         self._known = set(self.logins)
