@@ -27,8 +27,7 @@ def test_what_is_over_the_quota_comes_when_the_recipient_has_read_the_rest(
         sent = [f"number {number}" for number in range(TEXTS)]
         with doctor.listening() as sender:
             doctor.wait_for_listener()
-            for text in sent:
-                doctor.run("send", away.name, text)
+            doctor.run("send", away.name, "--stdin", stdin="\n".join(sent).encode())
             assert doctor.run("send", other.name, "to another").row["state"] == "published"
             assert other.run("listen", "--count", "1").row["text"] == "to another"
             until(lambda: doctor.state()["under_way"] == TEXTS, "all are under way")
