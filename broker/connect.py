@@ -13,8 +13,6 @@ from client_sdk.wire.errors import MalformedError
 ACCEPTED: Final = 0
 UNACCEPTABLE_PROTOCOL: Final = 1
 IDENTIFIER_REJECTED: Final = 2
-SERVER_UNAVAILABLE: Final = 3
-BAD_LOGIN: Final = 4
 NOT_AUTHORIZED: Final = 5
 
 _PROTOCOL: Final = ("MQTT", 4)

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterator
-from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from broker.acl import Publication
@@ -10,14 +9,6 @@ from broker.limits import MAX_PACKET_IDS, BrokerLimits
 from broker.packets import PUBREL, Publish, encode_ack, encode_publish
 
 _OVERHEAD_BYTES: Final = 64
-
-
-class Fate(Enum):
-    """What became of a message that was offered to a client."""
-
-    SENT = auto()
-    QUEUED = auto()
-    SKIPPED = auto()
 
 
 class _InFlight(NamedTuple):
@@ -59,7 +50,7 @@ class Outbound:
 
     def enqueue(self, message: Publication) -> bool:
         """Queue a message; False where the queue is full and nothing was kept."""
-        size = len(message.payload) + len(message.topic) + _OVERHEAD_BYTES
+        size = _size(message)
         if (
             len(self._queue) >= self._limits.max_queue_messages
             or self._queued_bytes + size > self._limits.max_queue_bytes
@@ -89,7 +80,7 @@ class Outbound:
         """Put queued messages in flight as far as the window has room."""
         while self._queue and self.may_send:
             message = self._queue.popleft()
-            self._queued_bytes -= len(message.payload) + len(message.topic) + _OVERHEAD_BYTES
+            self._queued_bytes -= _size(message)
             if message.qos:
                 yield self.send(message)
             else:
@@ -123,3 +114,7 @@ class Outbound:
             self._last_id = self._last_id % MAX_PACKET_IDS + 1
             if self._last_id not in self._in_flight:
                 return self._last_id
+
+
+def _size(message: Publication) -> int:
+    return len(message.payload) + len(message.topic) + _OVERHEAD_BYTES

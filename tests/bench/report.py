@@ -13,6 +13,18 @@ from tests.bench.rows import Row, times_raw
 HEADINGS = ("what", "median", "middle half", "n", "times raw")
 
 
+def row_fields(row: Row) -> dict[str, object]:
+    """Return what every file of measurements holds of a row."""
+    return {
+        "title": row.title,
+        "unit": row.unit,
+        "value": round(row.value, 3),
+        "low": round(row.low, 3),
+        "high": round(row.high, 3),
+        "n": row.n,
+    }
+
+
 def as_json(rows: list[Row], settings: dict[str, object]) -> dict[str, object]:
     """Return what bench.json holds."""
     known = {row.key: row for row in rows}
@@ -21,12 +33,7 @@ def as_json(rows: list[Row], settings: dict[str, object]) -> dict[str, object]:
         "settings": settings,
         "rows": {
             row.key: {
-                "title": row.title,
-                "unit": row.unit,
-                "value": round(row.value, 3),
-                "low": round(row.low, 3),
-                "high": round(row.high, 3),
-                "n": row.n,
+                **row_fields(row),
                 "raw": row.raw,
                 "times_raw": None if row.raw is None else round(times_raw(row, known[row.raw]), 2),
             }

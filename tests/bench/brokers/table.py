@@ -7,6 +7,7 @@ from tests.bench.brokers.brokers import TITLES
 from tests.bench.brokers.sheet import Line, Sheet
 from tests.bench.brokers.targets import Target, told
 from tests.bench.machine import machine_facts
+from tests.bench.report import row_fields
 
 
 def as_json(sheet: Sheet, targets: list[Target], settings: dict[str, object]) -> dict[str, Any]:
@@ -14,17 +15,7 @@ def as_json(sheet: Sheet, targets: list[Target], settings: dict[str, object]) ->
     return {
         "machine": machine_facts(),
         "settings": settings,
-        "rows": {
-            row.key: {
-                "title": row.title,
-                "unit": row.unit,
-                "value": round(row.value, 3),
-                "low": round(row.low, 3),
-                "high": round(row.high, 3),
-                "n": row.n,
-            }
-            for row in sheet.rows()
-        },
+        "rows": {row.key: row_fields(row) for row in sheet.rows()},
         "targets": [asdict(one) for one in targets],
         "missing": sheet.missing,
         "notes": sheet.notes,
