@@ -6,7 +6,7 @@ every further chunk is its value at one more point. Nothing here is secret.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from client_sdk.wire.pq_message import PQ_CHUNK_BYTES
 
@@ -16,11 +16,18 @@ CACHED_CHUNKS: Final = 512
 _FIELD_POLYNOMIAL: Final = 0x11D
 
 
-class Piece(NamedTuple):
-    """One chunk and its number."""
+PIECE_BYTES: Final = 1 + PQ_CHUNK_BYTES
+"""A piece is a chunk's number, then the chunk; pieces lie side by side, as they are stored."""
 
-    number: int
-    data: bytes
+
+def piece(number: int, chunk: bytes) -> bytes:
+    """Return the piece of chunk ``number`` (0 to 255)."""
+    return bytes((number,)) + chunk
+
+
+def numbers_of(pieces: bytes) -> bytes:
+    """Return the numbers of all pieces, a byte each."""
+    return pieces[::PIECE_BYTES]
 
 
 def chunk_count(size: int) -> int:
@@ -36,9 +43,10 @@ def chunk_of(data: bytes, index: int) -> bytes:
     return _computed_chunk(data, index)
 
 
-def restore(pieces: Sequence[Piece], size: int) -> bytes:
+def restore(pieces: bytes, size: int) -> bytes:
     """Return the text of ``size`` bytes, from ``chunk_count(size)`` pieces of different numbers."""
-    known = dict(pieces)
+    starts = range(0, len(pieces), PIECE_BYTES)
+    known = {pieces[start]: pieces[start + 1 : start + PIECE_BYTES] for start in starts}
     points = tuple(sorted(known))
     values = [known[point] for point in points]
     parts = [

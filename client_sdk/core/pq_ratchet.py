@@ -15,7 +15,7 @@ Source: Signal, The Double Ratchet Algorithm, revision 4, section 5 (SCKA, SPQR)
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from client_sdk.core.erasure import Piece, chunk_count, chunk_of, restore
+from client_sdk.core.erasure import PIECE_BYTES, chunk_count, chunk_of, numbers_of, piece, restore
 from client_sdk.core.errors import InvalidKeyError
 from client_sdk.core.fresh_keys import FreshKeys
 from client_sdk.core.kdf import EpochKey, epoch_key
@@ -46,12 +46,13 @@ class Offering(NamedTuple):
     Attributes:
         pair: Of this epoch alone.
         next_chunk: The number of the next chunk to send.
-        pieces: Chunks of the ciphertext so far; with the first the key is answered.
+        pieces: Chunks of the ciphertext so far, see ``core.erasure``; the first one says that the
+            key has arrived.
     """
 
     pair: MlKem768KeyPair
     next_chunk: int = 0
-    pieces: tuple[Piece, ...] = ()
+    pieces: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,11 @@ class Collecting:
     """The peer's encapsulation key is on its way here.
 
     Attributes:
-        pieces: Chunks of it so far.
+        pieces: Chunks of it so far, see ``core.erasure``.
         key: The whole key: the next send encapsulates to it.
     """
 
-    pieces: tuple[Piece, ...] = ()
+    pieces: bytes = b""
     key: KemRatchetKey | None = None
 
 
@@ -238,26 +239,27 @@ def _send_ciphertext(epoch: int, stage: Answering, chain_epoch: int, key: EpochK
 
 
 def _collected(state: PqRatchet, stage: Collecting, chunk: PqChunk) -> PqRatchet:
-    if stage.key is not None or state.epoch == MAX_EPOCH or _has(stage.pieces, chunk.number):
+    known = chunk.number in numbers_of(stage.pieces)
+    if known or stage.key is not None or state.epoch == MAX_EPOCH:
         return state
-    pieces = (*stage.pieces, Piece(chunk.number, chunk.data))
-    if len(pieces) < KEY_CHUNKS:
+    pieces = stage.pieces + piece(chunk.number, chunk.data)
+    if len(pieces) < KEY_CHUNKS * PIECE_BYTES:
         return PqRatchet(state.epoch, Collecting(pieces))
     key = restore(pieces, ML_KEM_768_ENCODED_BYTES)
     try:
         parse_ml_kem_768(key)
     except InvalidKeyError:
         return PqRatchet(state.epoch, Collecting())
-    return PqRatchet(state.epoch, Collecting((), KemRatchetKey(key)))
+    return PqRatchet(state.epoch, Collecting(b"", KemRatchetKey(key)))
 
 
 def _answered(
     state: PqRatchet, stage: Offering, chunk: PqChunk, *, room: bool
 ) -> tuple[PqRatchet, EpochKey | None]:
-    if _has(stage.pieces, chunk.number):
+    if chunk.number in numbers_of(stage.pieces):
         return state, None
-    pieces = (*stage.pieces, Piece(chunk.number, chunk.data))
-    if len(pieces) < CIPHERTEXT_CHUNKS:
+    pieces = stage.pieces + piece(chunk.number, chunk.data)
+    if len(pieces) < CIPHERTEXT_CHUNKS * PIECE_BYTES:
         return PqRatchet(state.epoch, Offering(stage.pair, stage.next_chunk, pieces)), None
     if not room:
         return state, None
@@ -265,10 +267,3 @@ def _answered(
     secret, epoch = stage.pair.decapsulate(ciphertext), state.epoch + 1
     key = epoch_key(secret, epoch, stage.pair.public + ciphertext)
     return PqRatchet(epoch, Collecting()), key
-
-
-def _has(pieces: tuple[Piece, ...], number: int) -> bool:
-    for known, _ in pieces:  # noqa: SIM110 - a generator takes three times as long
-        if known == number:
-            return True
-    return False

@@ -3,13 +3,12 @@
 Of a key pair only the seed is stored: the public half follows from it.
 """
 
-import struct
 from enum import IntEnum
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from client_sdk.core.erasure import Piece
+from client_sdk.core.erasure import PIECE_BYTES, numbers_of
 from client_sdk.core.errors import InvalidKeyError, StateFormatError
 from client_sdk.core.kem_keys import MlKem768KeyPair, parse_ml_kem_768
 from client_sdk.core.pq_ratchet import (
@@ -27,9 +26,7 @@ from client_sdk.wire.encoded_keys import (
     ML_KEM_768_ENCODED_BYTES,
     KemRatchetKey,
 )
-from client_sdk.wire.pq_message import MAX_EPOCH, PQ_CHUNK_BYTES, PQ_CHUNKS
-
-_PIECE: Final = struct.Struct(f">B{PQ_CHUNK_BYTES}s")
+from client_sdk.wire.pq_message import MAX_EPOCH, PQ_CHUNKS
 
 
 class StageNumber(IntEnum):
@@ -51,20 +48,19 @@ class StoredPq(NamedTuple):
     stage: Annotated[int, Field(ge=StageNumber.DRAWING, le=StageNumber.ANSWERING)]
     data: Annotated[bytes, Field(max_length=ML_KEM_768_ENCODED_BYTES)]
     next_chunk: Annotated[int, Field(ge=0, lt=PQ_CHUNKS)]
-    pieces: Annotated[bytes, Field(max_length=(KEY_CHUNKS - 1) * _PIECE.size)]
+    pieces: Annotated[bytes, Field(max_length=(KEY_CHUNKS - 1) * PIECE_BYTES)]
 
 
-def stored_pq(state: PqRatchet) -> StoredPq:
-    """Return what is stored of ``state``."""
-    epoch, stage = state.epoch, state.stage
+def stored_pq(state: PqRatchet) -> tuple[int, int, bytes, int, bytes]:
+    """Return the fields of a ``StoredPq``."""
+    epoch, stage = state
     if isinstance(stage, Offering):
-        packed = _packed(stage.pieces)
-        return StoredPq(epoch, _OFFERING, stage.pair.seed, stage.next_chunk, packed)
+        return epoch, _OFFERING, stage.pair.seed, stage.next_chunk, stage.pieces
     if isinstance(stage, Answering):
-        return StoredPq(epoch, _ANSWERING, stage.ciphertext, stage.next_chunk, b"")
+        return epoch, _ANSWERING, stage.ciphertext, stage.next_chunk, b""
     if isinstance(stage, Collecting):
-        return StoredPq(epoch, _COLLECTING, stage.key or b"", 0, _packed(stage.pieces))
-    return StoredPq(epoch, _DRAWING, b"", 0, b"")
+        return epoch, _COLLECTING, stage.key or b"", 0, stage.pieces
+    return epoch, _DRAWING, b"", 0, b""
 
 
 def parsed_pq(stored: StoredPq) -> PqRatchet:
@@ -73,7 +69,6 @@ def parsed_pq(stored: StoredPq) -> PqRatchet:
     Raises:
         StateFormatError: It is damaged.
         InvalidKeyError: It is damaged where a key stands.
-        struct.error: It is damaged where chunks stand.
     """
     state = PqRatchet(stored.epoch, _stage(stored))
     if stored_pq(state) != stored:
@@ -84,12 +79,12 @@ def parsed_pq(stored: StoredPq) -> PqRatchet:
 def _stage(stored: StoredPq) -> Stage:
     if stored.stage == StageNumber.OFFERING:
         pair = MlKem768KeyPair.from_seed(stored.data)
-        return Offering(pair, stored.next_chunk, _unpacked(stored.pieces, CIPHERTEXT_CHUNKS))
+        return Offering(pair, stored.next_chunk, _checked(stored.pieces, CIPHERTEXT_CHUNKS))
     if stored.stage == StageNumber.COLLECTING:
         if not stored.data:
-            return Collecting(_unpacked(stored.pieces, KEY_CHUNKS))
+            return Collecting(_checked(stored.pieces, KEY_CHUNKS))
         parse_ml_kem_768(stored.data)
-        return Collecting((), KemRatchetKey(stored.data))
+        return Collecting(b"", KemRatchetKey(stored.data))
     if stored.stage == StageNumber.ANSWERING:
         if len(stored.data) != ML_KEM_768_CIPHERTEXT_BYTES:
             raise InvalidKeyError("the stored ciphertext is damaged; it was left as it is")
@@ -97,13 +92,13 @@ def _stage(stored: StoredPq) -> Stage:
     return Drawing()
 
 
-def _packed(pieces: tuple[Piece, ...]) -> bytes:
-    return b"".join([_PIECE.pack(number, data) for number, data in pieces])
-
-
-def _unpacked(packed: bytes, needed: int) -> tuple[Piece, ...]:
-    pieces = tuple(Piece(number, data) for number, data in _PIECE.iter_unpack(packed))
-    numbers = {piece.number for piece in pieces}
-    if len(numbers) < len(pieces) or len(pieces) >= needed or max(numbers, default=0) >= PQ_CHUNKS:
+def _checked(pieces: bytes, needed: int) -> bytes:
+    numbers = numbers_of(pieces)
+    if (
+        len(pieces) != len(numbers) * PIECE_BYTES
+        or len(set(numbers)) < len(numbers)
+        or len(numbers) >= needed
+        or max(numbers, default=0) >= PQ_CHUNKS
+    ):
         raise StateFormatError("stored chunks are damaged; they were left as they are")
     return pieces

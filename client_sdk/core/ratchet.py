@@ -235,10 +235,11 @@ def _receive_new_chain(
     if before is not None:
         closed = (*closed, close(before, position.previous_chain_length))
     skipped = skipped_keys(NO_SKIPPED_KEYS, walked.passed, 0)
-    chain = ReceivingChain(position.ratchet_key, walked.after, number + 1, skipped)
-    chain, closed = _bounded(chain, closed)
+    fields = (position.ratchet_key, walked.after, number + 1, skipped)
+    chain, closed = _bounded(tuple.__new__(ReceivingChain, fields), closed)
     sent = state.previous_chain_length if state.sending is None else state.sending.next_number
-    return RatchetState(roots, state.pq, state.own, None, chain, closed, sent), plaintext
+    after = (roots, state.pq, state.own, None, chain, closed, sent)
+    return tuple.__new__(RatchetState, after), plaintext
 
 
 def _with_receiving(
@@ -249,7 +250,7 @@ def _with_receiving(
 
 
 def _with_pq(state: RatchetState, roots: RootKeys, pq: PqRatchet) -> RatchetState:
-    return RatchetState(roots, pq, *state[2:])
+    return tuple.__new__(RatchetState, (roots, pq, *state[2:]))
 
 
 def _bounded(

@@ -9,7 +9,7 @@ from client_sdk.core.aead import open_sealed, seal
 from client_sdk.core.errors import AuthenticationError, UnknownSessionError
 from client_sdk.core.fresh_keys import NO_KEYS, FreshKeys, WantedKeys
 from client_sdk.core.headers import decoded_header, handshake_digest
-from client_sdk.core.kdf import MessageKey, sealing_keys, session_tag
+from client_sdk.core.kdf import MessageKey, session_tag
 from client_sdk.core.keys import Encapsulation, X25519KeyPair
 from client_sdk.core.pqxdh import LocalDevice, RemoteDevice, ResponderPrekeys, accept, initiate
 from client_sdk.core.ratchet import RatchetState
@@ -45,16 +45,29 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionLink:
-    """What never changes in a session; nothing of it is secret."""
+    """What never changes in a session; nothing of it is secret.
+
+    Attributes:
+        encoded: Every other field but the tag, which follows from the id: for the store, which
+            writes them with each message.
+    """
 
     session_id: SessionId
-    tag: bytes
+    tag: bytes = field(init=False)
     role: Role
     local: DeviceAddress
     remote: DeviceAddress
     local_account_key: AccountKey
     remote_account_key: AccountKey
     handshake_digest: bytes
+    encoded: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Work out what follows from the other fields."""
+        object.__setattr__(self, "tag", session_tag(self.session_id))
+        facts = (self.session_id, int(self.role), self.local, self.remote)
+        keys = (self.local_account_key, self.remote_account_key, self.handshake_digest)
+        object.__setattr__(self, "encoded", encode((*facts, *keys)))
 
 
 class Session(NamedTuple):
@@ -205,7 +218,7 @@ def encrypt(
         kind, encoded = _PREKEY_MESSAGE, encode((handshake, header))
     parties = (link.local, link.remote)
     data = associated_data(kind, link.session_id, parties, envelope_id, encoded)
-    ciphertext = seal(sealing_keys(key), plaintext, data)
+    ciphertext = seal(key, plaintext, data)
     envelope = encode((PROTOCOL_VERSION, SUITE, kind, encoded, ciphertext))
     return tuple.__new__(Session, (link, state, handshake, acknowledged)), envelope
 
@@ -243,7 +256,7 @@ def decrypt(session: Session, envelope_id: EnvelopeId, envelope: Envelope) -> tu
     def open_message(key: MessageKey) -> bytes:
         parties = (link.remote, link.local)
         data = associated_data(kind, link.session_id, parties, envelope_id, header)
-        return open_sealed(sealing_keys(key), ciphertext, data)
+        return open_sealed(key, ciphertext, data)
 
     state, plaintext = ratchet.receive(session.ratchet, position, open_message)
     return tuple.__new__(Session, (link, state, None, True)), plaintext
@@ -278,7 +291,6 @@ def _link(
     local, remote = ends
     return SessionLink(
         session_id,
-        session_tag(session_id),
         role,
         local.address,
         remote.address,

@@ -1,6 +1,7 @@
 """Who signed what: device lists, endorsements and prekeys, over the bytes of ``wire.bundle``."""
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from client_sdk.core.errors import InvalidBundleError, InvalidSignatureError, StaleBundleError
 from client_sdk.core.keys import (
@@ -34,7 +35,11 @@ from client_sdk.wire.encoded_keys import (
 )
 from client_sdk.wire.ids import DeviceAddress, UserName, device_address
 
-_UNSIGNED = Signature(bytes(SIGNATURE_BYTES))
+CACHED_LISTS: Final = 64
+"""Device lists that held: one is checked when it comes, and again with each bundle of its devices.
+Lists are compared whole; one that did not hold is checked anew each time."""
+
+_UNSIGNED: Final = Signature(bytes(SIGNATURE_BYTES))
 
 
 class PrekeyFacts(NamedTuple):
@@ -98,6 +103,7 @@ def sign_kem_prekey(
     return unsigned._replace(signature=signing.sign(kem_prekey_bytes(address, unsigned)))
 
 
+@lru_cache(maxsize=CACHED_LISTS)
 def verify_device_list(device_list: DeviceList) -> None:
     """Return only if the account key in the list signed it and no device stands in it twice.
 
@@ -123,6 +129,7 @@ def verify_device_list(device_list: DeviceList) -> None:
             raise InvalidBundleError(f"the device list holds one {field} twice; it was dropped")
 
 
+@lru_cache(maxsize=CACHED_LISTS)
 def verify_endorsements(device_list: DeviceList) -> None:
     """Return only if every device of the list has signed an account key of this user.
 

@@ -22,7 +22,6 @@ from client_sdk.core.kdf import (
     EpochKey,
     PqRootKey,
     RootKey,
-    session_tag,
 )
 from client_sdk.core.keys import EncodedX25519, X25519KeyPair, parse_x25519
 from client_sdk.core.pq_ratchet import Answering
@@ -41,11 +40,15 @@ from client_sdk.wire.ids import SESSION_ID_BYTES, SessionId
 from client_sdk.wire.limits import KIB
 from client_sdk.wire.pq_message import MAX_EPOCH
 
-STATE_VERSION: Final = 1
-"""Raised with every change of these bytes; older ones are read, newer ones refused."""
+STATE_VERSION: Final = 2
+"""Raised with every change of these bytes; newer ones are refused. Version 1 had another key
+schedule, so its sessions cannot go on: as with damaged ones, new sessions take their place."""
 
 MAX_STATE_BYTES: Final = 1024 * KIB
 """Six sessions with all their skipped keys have about 650 KiB."""
+
+MAX_LINK_BYTES: Final = 256
+"""What never changes in a session has at most 213 bytes."""
 
 _VERSION_BYTE: Final = bytes((STATE_VERSION,))
 _CLOSED: Final = struct.Struct(f">{CHAIN_TAG_BYTES}sQH")
@@ -83,7 +86,7 @@ class _Ratchet(NamedTuple):
     pq_ratchet: StoredPq
 
 
-class _Session(NamedTuple):
+class _Link(NamedTuple):
     session_id: _Hash
     role: Annotated[int, Field(ge=Role.INITIATOR, le=Role.RESPONDER)]
     local: AddressField
@@ -91,6 +94,10 @@ class _Session(NamedTuple):
     local_account_key: _Account
     remote_account_key: _Account
     handshake_digest: _Hash
+
+
+class _Session(NamedTuple):
+    link: Annotated[bytes, Field(max_length=MAX_LINK_BYTES)]
     handshake: HandshakeHeader | None
     acknowledged: bool
     ratchet: _Ratchet
@@ -106,6 +113,7 @@ class _Record(NamedTuple):
     archived: Annotated[tuple[_Archived, ...], Field(max_length=MAX_ARCHIVED_SESSIONS)]
 
 
+_LINK: Final = Codec(_Link, MAX_LINK_BYTES)
 _RECORD: Final = Codec(_Record, MAX_STATE_BYTES)
 
 
@@ -131,8 +139,11 @@ def parse_record(data: bytes) -> SessionRecord:
             f"the session state has format {data[0]}, this software reads up to {STATE_VERSION}; "
             "nothing was changed; use the newer version again"
         )
-    if data[:1] != _VERSION_BYTE:
-        raise _damaged()
+    if data and data[:1] < _VERSION_BYTE:
+        raise StateFormatError(
+            f"the session state has format {data[0]}, whose keys this software cannot take on; "
+            "it was left as it is; a new session takes its place"
+        )
     try:
         stored = _RECORD.decode(data[1:])
         return SessionRecord(
@@ -144,54 +155,36 @@ def parse_record(data: bytes) -> SessionRecord:
 
 
 def _stored_session(session: Session) -> tuple[object, ...]:
-    link, state = session.link, session.ratchet
-    sending, receiving = state.sending, state.receiving
+    link, state, handshake, acknowledged = session
+    roots, pq, own, sending, receiving, closed, previous_chain_length = state
     ratchet = (
-        *state.roots,
-        state.own.private_bytes(),
+        *roots,
+        own.private_bytes(),
         None if sending is None else (*sending.keys, sending.next_number),
         None if receiving is None else _stored_receiving(receiving),
-        b"".join([_packed_closed(chain) for chain in state.closed]),
-        state.previous_chain_length,
-        stored_pq(state.pq),
+        _packed_closed(closed),
+        previous_chain_length,
+        stored_pq(pq),
     )
-    return (
-        link.session_id,
-        int(link.role),
-        link.local,
-        link.remote,
-        link.local_account_key,
-        link.remote_account_key,
-        link.handshake_digest,
-        session.handshake,
-        session.acknowledged,
-        ratchet,
-    )
+    return link.encoded, handshake, acknowledged, ratchet
 
 
 def _stored_receiving(chain: ReceivingChain) -> tuple[object, ...]:
-    return chain.ratchet_key, *chain.keys, chain.next_number, chain.skipped.packed
+    ratchet_key, keys, next_number, skipped = chain
+    return ratchet_key, *keys, next_number, skipped.packed
 
 
-def _packed_closed(chain: ClosedChain) -> bytes:
-    head = _CLOSED.pack(chain.tag, chain.next_number, len(chain.skipped))
-    return head + chain.skipped.packed
+def _packed_closed(closed: tuple[ClosedChain, ...]) -> bytes:
+    packed: list[bytes] = []
+    for tag, next_number, skipped in closed:
+        packed += (_CLOSED.pack(tag, next_number, skipped.count), skipped.packed)
+    return b"".join(packed)
 
 
 def _parsed_session(stored: _Session) -> Session:
-    session_id = SessionId(stored.session_id)
-    link = SessionLink(
-        session_id,
-        session_tag(session_id),
-        Role(stored.role),
-        stored.local,
-        stored.remote,
-        stored.local_account_key,
-        stored.remote_account_key,
-        stored.handshake_digest,
-    )
-    state = _parsed_ratchet(stored.ratchet)
-    return Session(link, state, stored.handshake, stored.acknowledged)
+    known = _LINK.decode(stored.link)
+    link = SessionLink(SessionId(known.session_id), Role(known.role), *known[2:])
+    return Session(link, _parsed_ratchet(stored.ratchet), stored.handshake, stored.acknowledged)
 
 
 def _parsed_ratchet(stored: _Ratchet) -> RatchetState:

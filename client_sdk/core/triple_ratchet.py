@@ -11,18 +11,19 @@ from typing import NamedTuple
 
 from client_sdk.core.errors import AuthenticationError
 from client_sdk.core.kdf import (
+    KEY_BYTES,
     ChainKey,
+    ChainStep,
     EpochKey,
     MessageKey,
     PqRootKey,
     RootKey,
     chain_step,
+    chain_steps,
     message_key,
-    passed_message_keys,
     pq_epoch_step,
     pq_root_step,
     root_step,
-    walked_chain,
 )
 
 
@@ -81,35 +82,41 @@ def new_chain(roots: RootKeys, shared_secret: bytes, epoch: int = 0) -> tuple[Ro
             "it was dropped and nothing was changed"
         )
     ec_root, ec_chain = root_step(roots.ec, shared_secret)
-    return RootKeys(ec_root, pq_root, epoch, waiting), ChainKeys(ec_chain, pq_chain)
+    stepped = tuple.__new__(RootKeys, (ec_root, pq_root, epoch, waiting))
+    return stepped, tuple.__new__(ChainKeys, (ec_chain, pq_chain))
 
 
 def next_message_key(keys: ChainKeys) -> tuple[ChainKeys, MessageKey]:
     """Return the chain one number later, and the key of the message at this number."""
-    ec_chain, ec_output = chain_step(keys.ec)
-    pq_chain, pq_output = chain_step(keys.pq)
-    after = tuple.__new__(ChainKeys, (ec_chain, pq_chain))
-    return after, message_key(pq_output, ec_output)
+    ec_key, pq_key = keys
+    ec, pq = chain_step(ec_key), chain_step(pq_key)
+    return _after(ec, pq), message_key(pq, ec)
 
 
 class Passed(NamedTuple):
-    """The chain keys of both ratchets at consecutive numbers, in ascending order."""
+    """The steps of both chains over consecutive numbers, in ascending order, as many of each."""
 
-    ec: list[ChainKey]
-    pq: list[ChainKey]
+    ec: list[ChainStep]
+    pq: list[ChainStep]
 
     def __repr__(self) -> str:
-        """Say what it is; show nothing of it."""
+        """Say how many; show nothing of them."""
         return f"Passed({len(self.ec)})"
 
 
 def pass_over(keys: ChainKeys, count: int) -> tuple[Passed, ChainKeys]:
-    """Return the positions of ``count`` numbers, and the chain after them, without message keys."""
-    ec_keys, pq_keys = walked_chain(keys.ec, count), walked_chain(keys.pq, count)
-    after = ChainKeys(ec_keys.pop(), pq_keys.pop())
-    return Passed(ec_keys, pq_keys), after
+    """Return the steps over ``count`` (1 or more) numbers, and the chain after them.
+
+    No message key is made: first the message that jumped here has to open.
+    """
+    passed = Passed(chain_steps(keys.ec, count), chain_steps(keys.pq, count))
+    return passed, _after(passed.ec[-1], passed.pq[-1])
 
 
 def message_keys(passed: Passed) -> list[MessageKey]:
-    """Return the message keys of positions that were passed over."""
-    return passed_message_keys(*passed)
+    """Return the message keys of numbers that were passed over."""
+    return list(map(message_key, passed.pq, passed.ec))
+
+
+def _after(ec: ChainStep, pq: ChainStep) -> ChainKeys:
+    return tuple.__new__(ChainKeys, (ec[:KEY_BYTES], pq[:KEY_BYTES]))

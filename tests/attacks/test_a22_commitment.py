@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from client_sdk import entropy
-from client_sdk.core.aead import open_sealed
+from client_sdk.core.aead import NONCE, open_sealed
 from client_sdk.core.errors import AuthenticationError
-from client_sdk.core.kdf import SealingKeys
+from client_sdk.core.kdf import KEY_BYTES, MessageKey
 from client_sdk.core.session_record import find
 from client_sdk.wire.envelope import ENVELOPE
 from tests.attacks.scene import refused, with_header
@@ -58,8 +58,8 @@ def aes(key: bytes, block: bytes, *, back: bool = False) -> bytes:
 class Half:
     """One of the two keys: what RFC 8452 derives from it, and one linear equation."""
 
-    def __init__(self, keys: SealingKeys, tag: bytes, blocks: int) -> None:
-        parts = [aes(keys.key, n.to_bytes(4, "little") + keys.nonce)[:8] for n in range(6)]
+    def __init__(self, key: MessageKey, tag: bytes, blocks: int) -> None:
+        parts = [aes(key, n.to_bytes(4, "little") + NONCE)[:8] for n in range(6)]
         authentication, encryption = b"".join(parts[:2]), b"".join(parts[2:])
         self.point = times(int.from_bytes(authentication, "little"), X_MINUS_128)
         counter = bytes([*tag[:15], tag[15] | 0x80])
@@ -72,7 +72,7 @@ class Half:
         ]
         self.hashed = aes(encryption, tag, back=True)
         self.possible = not self.hashed[15] & 0x80
-        self.nonce = int.from_bytes(keys.nonce, "little")
+        self.nonce = int.from_bytes(NONCE, "little")
         self.lengths = (blocks * 128) << 64
 
     def wanted(self) -> int:
@@ -84,11 +84,15 @@ class Half:
         return total
 
 
-def salamander(one: SealingKeys, other: SealingKeys) -> bytes:
+def drawn() -> MessageKey:
+    return MessageKey(entropy.draw_bytes(KEY_BYTES))
+
+
+def salamander(one: MessageKey, other: MessageKey) -> bytes:
     """Return a ciphertext of two blocks that opens under both keys."""
     while True:
         tag = entropy.draw_bytes(16)
-        halves = [Half(keys, tag, 2) for keys in (one, other)]
+        halves = [Half(key, tag, 2) for key in (one, other)]
         if all(half.possible for half in halves):
             break
     # C1 * h^3 + C2 * h^2 = wanted, for each key: two equations, two blocks.
@@ -102,11 +106,11 @@ def salamander(one: SealingKeys, other: SealingKeys) -> bytes:
 
 
 def test_a22_control_the_aead_alone_opens_one_ciphertext_under_two_keys() -> None:
-    one, other = (SealingKeys(entropy.draw_bytes(32), entropy.draw_bytes(12)) for _ in range(2))
+    one, other = (drawn() for _ in range(2))
     forged = salamander(one, other)
-    texts = [AESGCMSIV(keys.key).decrypt(keys.nonce, forged, b"") for keys in (one, other)]
+    texts = [AESGCMSIV(key).decrypt(NONCE, forged, b"") for key in (one, other)]
     assert texts[0] != texts[1]
-    assert [open_sealed(keys, forged, b"") for keys in (one, other)] == texts
+    assert [open_sealed(key, forged, b"") for key in (one, other)] == texts
 
 
 def test_a22_a_message_is_tried_in_the_session_that_it_names_and_in_no_other() -> None:
@@ -127,7 +131,7 @@ def test_a22_a_message_is_tried_in_the_session_that_it_names_and_in_no_other() -
 
 @pytest.mark.parametrize("size", [0, 8, 12, 15])
 def test_a22_a_shorter_tag_opens_nothing(size: int) -> None:
-    keys = SealingKeys(entropy.draw_bytes(32), entropy.draw_bytes(12))
-    sealed = AESGCMSIV(keys.key).encrypt(keys.nonce, b"text", b"")
+    key = drawn()
+    sealed = AESGCMSIV(key).encrypt(NONCE, b"text", b"")
     with pytest.raises(AuthenticationError):
-        open_sealed(keys, sealed[: len(sealed) - 16 + size], b"")
+        open_sealed(key, sealed[: len(sealed) - 16 + size], b"")

@@ -13,10 +13,10 @@ from typing import Final
 
 from client_sdk.core import kdf
 from client_sdk.core.aead import seal
-from client_sdk.core.erasure import chunk_of
+from client_sdk.core.erasure import PIECE_BYTES, chunk_of
 from client_sdk.core.fingerprint import half
 from client_sdk.core.headers import handshake_digest as core_digest
-from client_sdk.core.kdf import ChainKey, ChainOutput, EpochKey, MessageKey, PqRootKey, RootKey
+from client_sdk.core.kdf import ChainKey, ChainStep, EpochKey, MessageKey, PqRootKey, RootKey
 from client_sdk.core.keys import Ed25519KeyPair
 from client_sdk.core.recovery_code import encode_recovery_code
 from client_sdk.core.session import Session
@@ -75,10 +75,9 @@ LAYERS: Final[dict[str, Callable[[], bytes]]] = {
     "post-quantum root step": lambda: b"".join(kdf.pq_root_step(PqRootKey(ONE))),
     "post-quantum epoch step": lambda: b"".join(kdf.pq_epoch_step(PqRootKey(ONE), EpochKey(TWO))),
     "post-quantum epoch key": lambda: kdf.epoch_key(ONE, 7, TWO),
-    "chain step": lambda: b"".join(kdf.chain_step(ChainKey(ONE))),
-    "message key": lambda: kdf.message_key(ChainOutput(ONE), ChainOutput(TWO)),
-    "AEAD key and nonce": lambda: b"".join(kdf.sealing_keys(MessageKey(ONE))),
-    "AEAD": lambda: seal(kdf.SealingKeys(ONE, TWO[:12]), b"text", b"associated data"),
+    "chain step": lambda: kdf.chain_step(ChainKey(ONE)),
+    "message key": lambda: kdf.message_key(ChainStep(ONE + TWO), ChainStep(TWO + ONE)),
+    "AEAD": lambda: seal(MessageKey(ONE), b"text", b"associated data"),
     "session tag": lambda: kdf.session_tag(SessionId(ONE)),
     "checksum of a recovery code": lambda: kdf.recovery_check(ONE, 3),
     "recovery code": lambda: encode_recovery_code(Ed25519KeyPair.from_private_bytes(ONE)).encode(),
@@ -117,7 +116,7 @@ def states() -> dict[str, bytes]:
         ours, _ = receive(ours, first)
         for session in (ours, theirs):
             stage = session.ratchet.pq.stage
-            chunks = len(getattr(stage, "pieces", ()))
+            chunks = len(getattr(stage, "pieces", b"")) // PIECE_BYTES
             with_chunks = " with chunks" if chunks > PART_OF_THE_CHUNKS else ""
             with_key = " with the whole key" if getattr(stage, "key", None) else ""
             keep(f"stage {type(stage).__name__}{with_chunks}{with_key}", session)

@@ -1,29 +1,31 @@
 """The ratchet against an independent implementation: PyPI ``doubleratchet``, over random orders.
 
 Both get the same key pairs and the same schedule. Theirs yields the elliptic-curve message key;
-the post-quantum half is computed here from the specification alone, with other HKDF and HMAC code.
+the post-quantum half is computed here from the specification alone, with another library's code.
 """
 # ruff: noqa: ARG004 - the names of the arguments are the other library's.
 
-import hmac
 from collections.abc import Iterator
 from typing import Any
 
 import doubleratchet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from doubleratchet.recommended import (
-    HashFunction,
-    diffie_hellman_ratchet_curve25519,
-    kdf_hkdf,
-    kdf_separate_hmacs,
-)
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
+from doubleratchet.recommended import diffie_hellman_ratchet_curve25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client_sdk.core import ratchet
 from client_sdk.core.errors import AuthenticationError
-from client_sdk.core.kdf import PQ_ROOT_LABEL, ROOT_LABEL, MessageKey, PqRootKey, RootKey
+from client_sdk.core.kdf import (
+    CHAIN_LABEL,
+    MESSAGE_LABEL,
+    PQ_ROOT_LABEL,
+    ROOT_LABEL,
+    MessageKey,
+    PqRootKey,
+    RootKey,
+)
 from client_sdk.core.keys import X25519KeyPair
 from client_sdk.core.ratchet import Position, keys_wanted, start_initiator, start_responder
 from client_sdk.core.triple_ratchet import RootKeys
@@ -34,20 +36,20 @@ SKIPPED = 2000
 KEM_KEYS = Keys(b"kem")
 
 
-class RootKdf(kdf_hkdf.KDF):
-    @staticmethod
-    def _get_hash_function() -> HashFunction:
-        return HashFunction.SHA_256
-
-    @staticmethod
-    def _get_info() -> bytes:
-        return ROOT_LABEL
+def one_step(secret: bytes, label: bytes, length: int = 64) -> bytes:
+    return ConcatKDFHash(SHA512(), length, label).derive(secret)
 
 
-class ChainKdf(kdf_separate_hmacs.KDF):
+class RootKdf(doubleratchet.KDF):
     @staticmethod
-    def _get_hash_function() -> HashFunction:
-        return HashFunction.SHA_256
+    async def derive(key: bytes, data: bytes, length: int) -> bytes:
+        return one_step(data + key, ROOT_LABEL, length)
+
+
+class ChainKdf(doubleratchet.KDF):
+    @staticmethod
+    async def derive(key: bytes, data: bytes, length: int) -> bytes:
+        return one_step(key, data, length)
 
 
 class ShownKey(doubleratchet.AEAD):
@@ -86,7 +88,7 @@ def options(pairs: Iterator[X25519KeyPair]) -> dict[str, Any]:
         "diffie_hellman_ratchet_class": curve(pairs),
         "root_chain_kdf": RootKdf,
         "message_chain_kdf": ChainKdf,
-        "message_chain_constant": b"\x02\x01",
+        "message_chain_constant": CHAIN_LABEL,
         "dos_protection_threshold": 1000,
         "max_num_skipped_message_keys": SKIPPED,
         "aead": ShownKey,
@@ -105,11 +107,11 @@ def pq_output(chain: int, number: int) -> bytes:
     """Return the post-quantum half of a message key, counted from the handshake's seed."""
     root = PQ_ROOT
     for _ in range(chain + 1):
-        step = HKDFExpand(SHA256(), 64, PQ_ROOT_LABEL).derive(root)
+        step = one_step(root, PQ_ROOT_LABEL)
         root, key = step[:32], step[32:]
     for _ in range(number):
-        key = hmac.digest(key, b"\x02", "sha256")
-    return hmac.digest(key, b"\x01", "sha256")
+        key = one_step(key, CHAIN_LABEL)[:32]
+    return one_step(key, CHAIN_LABEL)[32:]
 
 
 class Pair:
@@ -151,7 +153,7 @@ class Pair:
         if position.ratchet_key not in self.chains:
             self.chains.append(position.ratchet_key)
         pq = pq_output(self.chains.index(position.ratchet_key), position.message_number)
-        assert key == hmac.digest(pq, message.ciphertext, "sha256")
+        assert key == one_step(pq + message.ciphertext, MESSAGE_LABEL, 32)
         self.waiting[1 - side].append((position, key, message))
 
     async def deliver(self, side: int, index: int) -> None:

@@ -56,7 +56,7 @@ KEY_OF_A_CODE_WITH_ALL_32_CHARACTERS = hashlib.sha256(b"364").digest()
 
 
 def session(number: int) -> Session:
-    link = replace(BASE.link, session_id=SessionId(bytes([number]) * 32), tag=bytes([number]) * 8)
+    link = replace(BASE.link, session_id=SessionId(bytes([number]) * 32))
     return BASE._replace(link=link)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_sdk.core.erasure import Piece, chunk_count, chunk_of, restore
+from client_sdk.core.erasure import chunk_count, chunk_of, piece, restore
 from client_sdk.wire.pq_message import PQ_CHUNK_BYTES, PQ_CHUNKS
 
 KEY = random.Random(768).randbytes(1184)
@@ -50,7 +50,7 @@ def test_a_computed_chunk_is_the_polynomial_through_the_first_ones() -> None:
 def test_any_few_chunks_in_any_order_restore_the_text(size: int, chance: random.Random) -> None:
     text = KEY[:size]
     numbers = chance.sample(range(PQ_CHUNKS), chunk_count(size))
-    pieces = [Piece(number, chunk_of(text, number)) for number in numbers]
+    pieces = b"".join([piece(number, chunk_of(text, number)) for number in numbers])
     assert restore(pieces, size) == text
 
 
@@ -58,4 +58,5 @@ def test_any_few_chunks_in_any_order_restore_the_text(size: int, chance: random.
 def test_no_single_chunk_is_needed(dropped: int) -> None:
     numbers = [number for number in range(PQ_CHUNKS) if number != dropped]
     for chosen in (numbers[:13], numbers[-13:]):
-        assert restore([Piece(one, chunk_of(KEY, one)) for one in chosen], len(KEY)) == KEY
+        pieces = b"".join([piece(one, chunk_of(KEY, one)) for one in chosen])
+        assert restore(pieces, len(KEY)) == KEY

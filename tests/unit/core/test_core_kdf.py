@@ -1,13 +1,13 @@
 """Key derivation, the AEAD and HPKE."""
 
 import hashlib
-import hmac
 import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA512
+from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ from client_sdk.core.aead import AEAD_TAG_BYTES, open_sealed, seal
 from client_sdk.core.errors import AuthenticationError, InvalidKeyError
 from client_sdk.core.hpke import HPKE_PUBLIC_BYTES, HpkeKeyPair, parse_hpke_public
 from client_sdk.core.hpke import seal as seal_hpke
-from client_sdk.core.kdf import ChainKey, ChainOutput, MessageKey, PqRootKey, RootKey, SealingKeys
+from client_sdk.core.kdf import ChainKey, ChainStep, MessageKey, PqRootKey, RootKey
 from client_sdk.core.triple_ratchet import (
     ChainKeys,
     message_keys,
@@ -35,6 +35,10 @@ def hkdf(salt: bytes, material: bytes, info: bytes, length: int) -> bytes:
     return HKDF(SHA256(), length, salt, info).derive(material)
 
 
+def one_step(secret: bytes, info: bytes, length: int = 64) -> bytes:
+    return ConcatKDFHash(SHA512(), length, info).derive(secret)
+
+
 def test_a19_every_label_of_the_project_stands_in_one_place() -> None:
     label = re.compile(r"\"(RatchetMQ/1 [^\"]*)\"")
     root = SOURCES.parent
@@ -46,7 +50,7 @@ def test_a19_every_label_of_the_project_stands_in_one_place() -> None:
 
 def test_every_derivation_label_names_the_suite_and_none_begins_another() -> None:
     labels = [value for name, value in vars(kdf).items() if name.endswith("_LABEL")]
-    assert len(labels) == 10
+    assert len(labels) == 11
     for one in labels:
         assert one.startswith(b"RatchetMQ/1 ")
         assert one.endswith(b" suite 1")
@@ -69,29 +73,31 @@ def test_hkdf_is_that_of_another_library(
 
 
 @given(keys32)
-def test_a_chain_step_is_hmac_of_one_and_two(key: bytes) -> None:
-    following, output = kdf.chain_step(ChainKey(key))
-    assert output == hmac.digest(key, b"\x01", "sha256")
-    assert following == hmac.digest(key, b"\x02", "sha256")
+def test_a_chain_step_is_the_one_step_derivation_of_another_library(key: bytes) -> None:
+    assert kdf.chain_step(ChainKey(key)) == one_step(key, kdf.CHAIN_LABEL)
 
 
 @given(keys32, keys32)
-def test_a_root_step_is_hkdf_with_the_root_as_salt(root: bytes, shared: bytes) -> None:
-    expected = hkdf(root, shared, kdf.ROOT_LABEL, 64)
-    assert b"".join(kdf.root_step(RootKey(root), shared)) == expected
+def test_root_steps_derive_from_the_new_secret_and_then_the_root(root: bytes, new: bytes) -> None:
+    expected = one_step(new + root, kdf.ROOT_LABEL)
+    assert b"".join(kdf.root_step(RootKey(root), new)) == expected
+    expected = one_step(new + root, kdf.PQ_EPOCH_LABEL)
+    assert b"".join(kdf.pq_epoch_step(PqRootKey(root), kdf.EpochKey(new))) == expected
+    assert b"".join(kdf.pq_root_step(PqRootKey(root))) == one_step(root, kdf.PQ_ROOT_LABEL)
 
 
 @given(keys32, keys32)
-def test_extract_then_expand_of_a_message_key_is_hkdf(pq: bytes, ec: bytes) -> None:
-    extracted = kdf.message_key(ChainOutput(pq), ChainOutput(ec))
-    assert b"".join(kdf.sealing_keys(extracted)) == hkdf(pq, ec, kdf.MESSAGE_LABEL, 44)
+def test_a_message_key_derives_from_both_outputs_and_no_next_key(pq: bytes, ec: bytes) -> None:
+    expected = one_step(pq + ec, kdf.MESSAGE_LABEL, 32)
+    for unused in (bytes(32), b"n" * 32):
+        assert kdf.message_key(ChainStep(unused + pq), ChainStep(unused + ec)) == expected
 
 
 def test_changing_either_half_changes_the_message_key() -> None:
-    pq, ec = ChainOutput(b"p" * 32), ChainOutput(b"e" * 32)
+    pq, ec = ChainStep(b"p" * 64), ChainStep(b"e" * 64)
     key = kdf.message_key(pq, ec)
-    assert key != kdf.message_key(ChainOutput(b"q" * 32), ec)
-    assert key != kdf.message_key(pq, ChainOutput(b"f" * 32))
+    assert key != kdf.message_key(ChainStep(b"q" * 64), ec)
+    assert key != kdf.message_key(pq, ChainStep(b"f" * 64))
 
 
 @given(keys32, keys32)
@@ -110,12 +116,6 @@ def test_the_post_quantum_root_moves_forward() -> None:
     assert len({root, chain, again, next_chain}) == 4
 
 
-@given(keys32, keys32)
-def test_an_epoch_step_is_hkdf_with_the_root_as_salt(root: bytes, key: bytes) -> None:
-    expected = hkdf(root, key, kdf.PQ_EPOCH_LABEL, 64)
-    assert b"".join(kdf.pq_epoch_step(PqRootKey(root), kdf.EpochKey(key))) == expected
-
-
 def test_an_epochs_key_is_bound_to_its_number_and_to_all_that_was_exchanged() -> None:
     secret, transcript = b"s" * 32, b"t" * 2273
     key = kdf.epoch_key(secret, 1, transcript)
@@ -126,15 +126,11 @@ def test_an_epochs_key_is_bound_to_its_number_and_to_all_that_was_exchanged() ->
     assert key != kdf.epoch_key(b"S" * 32, 1, transcript)
 
 
-def test_sealing_keys_show_nothing_of_themselves() -> None:
-    assert repr(kdf.sealing_keys(MessageKey(b"k" * 32))) == "SealingKeys(...)"
-
-
 def test_the_aead_opens_only_the_same_bytes_in_the_same_place() -> None:
-    keys = SealingKeys(b"k" * 32, b"n" * 12)
-    sealed = seal(keys, b"plaintext", b"place")
+    key = MessageKey(b"k" * 32)
+    sealed = seal(key, b"plaintext", b"place")
     assert len(sealed) == len(b"plaintext") + AEAD_TAG_BYTES
-    assert open_sealed(keys, sealed, b"place") == b"plaintext"
+    assert open_sealed(key, sealed, b"place") == b"plaintext"
     for ciphertext, place in (
         (sealed[:-1], b"place"),
         (sealed + b"\x00", b"place"),
@@ -142,17 +138,17 @@ def test_the_aead_opens_only_the_same_bytes_in_the_same_place() -> None:
         (sealed, b"Place"),
     ):
         with pytest.raises(AuthenticationError):
-            open_sealed(keys, ciphertext, place)
+            open_sealed(key, ciphertext, place)
 
 
 def test_a21_every_bit_of_the_tag_counts() -> None:
-    keys = SealingKeys(b"k" * 32, b"n" * 12)
-    sealed = seal(keys, b"", b"")
+    key = MessageKey(b"k" * 32)
+    sealed = seal(key, b"", b"")
     for bit in range(len(sealed) * 8):
         changed = bytearray(sealed)
         changed[bit // 8] ^= 1 << bit % 8
         with pytest.raises(AuthenticationError):
-            open_sealed(keys, bytes(changed), b"")
+            open_sealed(key, bytes(changed), b"")
 
 
 def test_hpke_opens_with_the_private_key_and_the_same_context_only() -> None:

@@ -25,7 +25,7 @@ BASE = established()[0]
 
 
 def session(number: int) -> Session:
-    link = replace(BASE.link, session_id=SessionId(bytes([number]) * 32), tag=bytes([number]) * 8)
+    link = replace(BASE.link, session_id=SessionId(bytes([number]) * 32))
     return BASE._replace(link=link)
 
 

@@ -13,7 +13,6 @@ from client_sdk.core.errors import (
     InvalidSignatureError,
 )
 from client_sdk.core.fingerprint import scannable
-from client_sdk.core.kdf import ChainKey, passed_message_keys
 from client_sdk.core.keys import Ed25519KeyPair
 from client_sdk.core.linking import check_join, make_join, open_grant, seal_grant
 from client_sdk.core.signatures import sign_device_list, signed_by, verify_endorsements
@@ -139,9 +138,3 @@ def test_values_are_as_many_as_the_points_that_they_stand_at() -> None:
     for count in (1, 3):
         with pytest.raises(ValueError, match="zip"):
             _value_at((0, 1), [bytes(PQ_CHUNK_BYTES)] * count, 5)
-
-
-def test_both_ratchets_pass_over_equally_many_messages() -> None:
-    key = ChainKey(bytes(32))
-    with pytest.raises(ValueError, match="zip"):
-        passed_message_keys([key], [key, key])

@@ -108,9 +108,10 @@ def test_a_newer_version_is_refused_by_name() -> None:
         parse_record(bytes((STATE_VERSION + 1,)) + DATA[1:])
 
 
-def test_an_unknown_older_version_is_damage() -> None:
-    with pytest.raises(StateFormatError):
-        parse_record(b"\x00" + DATA[1:])
+@pytest.mark.parametrize("version", range(STATE_VERSION))
+def test_an_older_key_schedule_is_left_for_a_new_session(version: int) -> None:
+    with pytest.raises(StateFormatError, match=f"format {version}, .* new session"):
+        parse_record(bytes((version,)) + DATA[1:])
 
 
 def test_truncated_or_extended_bytes_are_damage() -> None:
@@ -124,7 +125,7 @@ def test_truncated_or_extended_bytes_are_damage() -> None:
 
 def test_bytes_over_the_limit_are_not_parsed() -> None:
     with pytest.raises(StateFormatError):
-        parse_record(b"\x01" + bytes(MAX_STATE_BYTES + 1))
+        parse_record(bytes((STATE_VERSION,)) + bytes(MAX_STATE_BYTES + 1))
 
 
 @settings(max_examples=200, deadline=None)
@@ -165,7 +166,7 @@ def damaged(**ratchet: object) -> bytes:
     )
     current, archived = msgpack.unpackb(DATA[1:], use_list=False)
     fields = dict(zip(names, current[-1], strict=True)) | ratchet
-    return b"\x01" + encode(((*current[:-1], tuple(fields.values())), archived))
+    return bytes((STATE_VERSION,)) + encode(((*current[:-1], tuple(fields.values())), archived))
 
 
 def entry(number: int) -> bytes:
