@@ -6,7 +6,9 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+"""A deadline, not a measurement: the machine may be busy."""
+
 QUIET_SECONDS = 0.3
 
 
@@ -150,9 +152,9 @@ class RawClient:
             return False
         return True
 
-    async def until(self, count: int) -> list[Received]:
-        """Read until ``count`` messages arrived, or none came for a while."""
-        while len(self.messages) < count and await self._one_more(ANSWER_SECONDS):
+    async def until(self, count: int, seconds: float = ANSWER_SECONDS) -> list[Received]:
+        """Read until ``count`` messages arrived, or none came for so long."""
+        while len(self.messages) < count and await self._one_more(seconds):
             pass
         return self.messages
 

@@ -54,7 +54,7 @@ async def test_a_hundred_are_enrolled_and_revoked_and_of_a_hundred_others_none_i
         entering = []
         for login, secret in devices.items():
             running.enrol(login, secret)
-            entering.append(asyncio.create_task(running.admitted(login, secret)))
+            entering.append(asyncio.create_task(running.admitted(login, secret, PROMISED_SECONDS)))
             await asyncio.sleep(0)
         connected = dict(zip(devices, await asyncio.gather(*entering), strict=True))
 

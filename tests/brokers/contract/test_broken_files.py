@@ -39,7 +39,7 @@ async def test_an_empty_acl_file_lets_nobody_do_anything(
     with mosquitto:
         await send(await clients.login(mosquitto, ALICE), ALICE, BOB, 1)
         recipient = await clients.login(mosquitto, BOB)
-        assert await fetch(recipient, BOB) == []
+        assert await fetch(recipient) == []
 
 
 @pytest.mark.parametrize(
