@@ -1,11 +1,12 @@
 """Deployments of Mosquitto and NATS as `ratchetmq config` writes them, run as real processes."""
 
 import asyncio
+import random
 import secrets
 import shutil
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from broker.supervise import MORE_FOLDERS, ChildBroker
 from tests.brokers.contract.nats_server import require_nats_server
 from tests.conftest import IN_CI
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
+PORTS = range(20_000, 32_000)
+"""Below those that systems give to connections: no connection takes a broker's while it is away."""
 
 
 def require_program(broker: str) -> Path:
@@ -33,11 +36,15 @@ def require_program(broker: str) -> Path:
 
 def free_ports(count: int) -> list[int]:
     """Return ports that are free now: these brokers cannot choose one themselves."""
+    found: list[int] = []
     with ExitStack() as stack:
-        opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-        for one in opened:
-            stack.enter_context(one)
-        return [one.getsockname()[1] for one in opened]
+        for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+            if len(found) == count:
+                break
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+    return found
 
 
 def made_settings(broker: str, data: Path, **more: object) -> BrokerSettings:

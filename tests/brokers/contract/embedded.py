@@ -5,10 +5,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from broker.mail_file import FILE_NAME
-from client_sdk.wire.verifier import stored_credential
-from keydir.config import DirectorySettings
-from keydir.ports import Transaction
-from keydir.prepare import transact
 from tests.brokers.contract.under_test import (
     BrokerUnderTest,
     Limits,
@@ -23,12 +19,9 @@ class Embedded(BrokerUnderTest):
 
     name: ClassVar[str] = "embedded"
     limits: ClassVar[Limits] = Limits()
-    reads_directory: ClassVar[bool] = True
 
     def __init__(self, folder: Path, logins: Mapping[str, str], options: Options) -> None:
         super().__init__(folder, logins, options)
-        self._known: set[str] = set()
-        self._take_logins()
         self._program: Program | None = None
         self._ready: Fields = {}
 
@@ -66,13 +59,3 @@ class Embedded(BrokerUnderTest):
     def wipe(self) -> None:
         for file in self.data_dir.glob(f"{FILE_NAME}*"):
             file.unlink()
-
-    def _take_logins(self) -> None:
-        def step(transaction: Transaction) -> None:
-            for login in self._known - self.logins.keys():
-                transaction.logins.remove(login)
-            for login in self.logins.keys() - self._known:
-                transaction.logins.put(login, stored_credential(self.logins[login]), None)
-
-        transact(DirectorySettings(data_dir=self.data_dir).database, step)
-        self._known = set(self.logins)

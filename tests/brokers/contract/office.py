@@ -1,9 +1,4 @@
-"""A key directory and two users on any broker: `ratchetmq keydir` as a process, real devices.
-
-Where the broker does not read the directory's logins, they are put into its own files here: the
-enrolment's before it is redeemed, and the device's, which is made with its keys, before the first
-byte is sent. What hands accounts to brokers at run time takes the place of ``_provision``.
-"""
+"""A key directory and two users on any broker: `ratchetmq keydir` as a process, real devices."""
 
 import asyncio
 import sqlite3
@@ -13,9 +8,6 @@ from pathlib import Path
 from typing import Self
 
 from client_sdk import Messenger
-from client_sdk.delivery.enrollment import begin, enroll_login
-from client_sdk.stores.sqlite import SqliteStore
-from client_sdk.wire.invitation import parse_invitation, password_text
 from keydir.commands import Invite, Revoked, invite, revoke
 from keydir.config import DirectorySettings
 from tests.brokers.contract.under_test import BrokerUnderTest
@@ -65,26 +57,8 @@ class Office:
         """Invite and enrol a user whose invitation names all addresses of the broker."""
         wanted = Invite(user, role, broker_urls=tuple(urls or self.broker.urls))
         line = (await asyncio.to_thread(invite, self.settings, wanted)).invitation
-        if not self.broker.reads_directory:
-            await self._provision(line, self.store(user))
         await Messenger.enroll(line, self.store(user))
 
     async def revoke(self, user: str) -> Revoked:
         """Take a user's login, as an operator does."""
-        revoked = await asyncio.to_thread(revoke, self.settings, user)
-        if not self.broker.reads_directory:
-            for device in revoked.devices:
-                await asyncio.to_thread(self.broker.revoke, device)
-        return revoked
-
-    async def _provision(self, line: str, path: Path) -> None:
-        invitation = parse_invitation(line)
-        store = SqliteStore.create(path, None)
-        try:
-            record = await begin(store, invitation)
-        finally:
-            await store.close()
-        one_time = enroll_login(invitation)
-        await asyncio.to_thread(self.broker.add, one_time.username, one_time.password)
-        secret = password_text(record.credential)
-        await asyncio.to_thread(self.broker.add, record.address, secret)
+        return await asyncio.to_thread(revoke, self.settings, user)

@@ -151,7 +151,7 @@ async def test_websocket_carries_what_mqtt_does_where_the_broker_has_it(
     broker_name: str, own_broker: Make
 ) -> None:
     if broker_name == "mosquitto":
-        with pytest.raises(NoWebSocketError, match="listens on all interfaces"):
+        with pytest.raises(NoWebSocketError, match="WebSocket on every address"):
             own_broker(options=Options(websocket=True))
         return
     broker = own_broker(options=Options(websocket=True))

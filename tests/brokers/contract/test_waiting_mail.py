@@ -1,7 +1,8 @@
 """Offline delivery, order, clearing, many waiting messages, and the sweep; on every broker."""
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,6 @@ from tests.brokers.contract.conftest import People, pool
 from tests.brokers.contract.mosquitto import Mosquitto
 from tests.brokers.contract.under_test import BrokerUnderTest, Options
 from tests.brokers.names import mail_topic
-from tests.conftest import RequireProgram
 
 MANY = 3_000
 SENDERS = 4
@@ -114,10 +114,16 @@ async def test_three_thousand_waiting_messages_all_arrive(
 
 @pytest.mark.parametrize("default_queue", [True, False])
 async def test_mosquitto_as_shipped_silently_hands_over_a_thousand_and_twenty_and_ours_all(
-    tmp_path: Path, require_program: RequireProgram, clients: Clients, default_queue: bool
+    tmp_path: Path, clients: Clients, default_queue: bool
 ) -> None:
-    program = require_program("mosquitto")
-    with Mosquitto(tmp_path, pool(), Options(), program, default_queue=default_queue) as broker:
+    made = Mosquitto(tmp_path, pool(), Options())
+    if default_queue:
+        config = made.machines[0].config
+        ours = re.compile("^max_(queued|inflight)_messages .*$", re.MULTILINE)
+        text, removed = ours.subn("", config.read_text())
+        assert removed == 2
+        config.write_text(text)
+    with made as broker:
         alice, bob = "user000-1", "user001-1"
         sent = await send(await clients.login(broker, alice), alice, bob, MANY)
         recipient = await clients.login(broker, bob)
@@ -148,22 +154,26 @@ async def test_a_sweep_leaves_no_retained_topic_of_a_revoked_device(
     kept = await send(sender, alice, bob, 20)
     gone = set(await send(sender, alice, mallory, SWEPT))
     gone |= set(await send(await clients.login(broker, mallory), mallory, bob, SWEPT))
-    for node in range(len(broker.ports)):  # the sweep takes any of them, as it comes
-        await fetch_all(await directory(broker, clients, mallory, node), gone)
+    # On each node: the sweep takes any of them, as it comes.
+    await at_each_node(broker, clients, mallory, lambda directory: fetch_all(directory, gone))
     await sweep(broker, mallory)
-    for node in range(len(broker.ports)):
-        left = await directory(broker, clients, mallory, node)
-        await fetch_only(left, set())
-    await left.disconnect()
+    await at_each_node(broker, clients, mallory, lambda directory: fetch_only(directory, set()))
     recipient = await clients.login(broker, bob)
     await fetch_only(recipient, set(kept))
 
 
-async def directory(broker: BrokerUnderTest, clients: Clients, device: str, node: int) -> Device:
-    """Log in as the directory, who sees all that waits for a device and of it."""
-    client = await clients.login(broker, DIRECTORY_LOGIN, node)
-    client.filters = (device_tree(DeviceAddress(device)), sent_filter(DeviceAddress(device)))
-    return client
+async def at_each_node(
+    broker: BrokerUnderTest,
+    clients: Clients,
+    device: str,
+    look: Callable[[Device], Awaitable[object]],
+) -> None:
+    """Look as the directory, who sees all that waits for a device and from it."""
+    for node in range(len(broker.ports)):
+        directory = await clients.login(broker, DIRECTORY_LOGIN, node)
+        directory.filters = (device_tree(DeviceAddress(device)), sent_filter(DeviceAddress(device)))
+        await look(directory)
+        await directory.disconnect()
 
 
 async def sweep(broker: BrokerUnderTest, device: str) -> None:

@@ -12,8 +12,10 @@ from broker.acl import is_login
 from broker.certs import Certificates
 from client_sdk.wire.errors import InvalidNameError
 from client_sdk.wire.ids import DIRECTORY_LOGIN
+from client_sdk.wire.verifier import stored_credential
 from keydir.config import DirectorySettings
-from keydir.prepare import prepare_directory
+from keydir.ports import Transaction
+from keydir.prepare import prepare_directory, transact
 from tests.brokers.raw_client import connect_packet
 from tests.e2e.clinic import until
 from tests.e2e.programs import Program
@@ -38,7 +40,7 @@ class Limits:
         whole: One SUBSCRIBE hands over all that waits, also right after a restart.
         refuses_filters: A forbidden SUBSCRIBE is answered 0x80; else it is granted, and empty.
         foreign_client_id: What a login under the client id of another one comes to: it is
-            refused, it is given its own id, or it ends the other one's connection.
+            refused, or it is given its own id.
         durable: What was acknowledged survives kill -9.
         at_risk: Where not: how many of the last acknowledged messages may be lost.
     """
@@ -46,7 +48,7 @@ class Limits:
     in_order: bool = True
     whole: bool = True
     refuses_filters: bool = True
-    foreign_client_id: Literal["refused", "renamed", "kicks"] = "refused"
+    foreign_client_id: Literal["refused", "renamed"] = "refused"
     durable: bool = True
     at_risk: int = 0
 
@@ -62,22 +64,21 @@ class Options:
 class BrokerUnderTest(ABC):
     """One broker, or one cluster, with its logins; on the loopback interface.
 
-    ``logins`` are device, directory and enrolment logins with their secrets. The directory's is
-    the one in ``data_dir``, so that ``ratchetmq keydir --data`` can be started beside it.
+    ``logins`` are device logins with their secrets, and the directory's. They are those of the
+    database in ``data_dir``, so that ``ratchetmq keydir --data`` can be started beside it.
     """
 
     name: ClassVar[str]
     limits: ClassVar[Limits]
-    reads_directory: ClassVar[bool] = False
-    """Whether it takes the logins from the directory's database itself."""
 
     def __init__(self, folder: Path, logins: Mapping[str, str], options: Options) -> None:
         self.folder = folder
         self.data_dir = folder / "server"
         self.options = options
-        prepared = prepare_directory(DirectorySettings(data_dir=self.data_dir))
-        self.directory_password = prepared.login.password
-        self.logins = {**logins, DIRECTORY_LOGIN: prepared.login.password}
+        self._directory = DirectorySettings(data_dir=self.data_dir)
+        password = prepare_directory(self._directory).login.password
+        self.logins = {**logins, DIRECTORY_LOGIN: password}
+        self._write(logins)
 
     @property
     @abstractmethod
@@ -105,19 +106,19 @@ class BrokerUnderTest(ABC):
     def wipe(self) -> None:
         """Delete what waits in it while it is stopped, as a lost disk does."""
 
-    @abstractmethod
-    def _take_logins(self) -> None:
-        """Let the running broker know ``logins``, without a restart."""
-
     @property
     def port(self) -> int:
         return self.ports[0]
 
     @property
     def urls(self) -> tuple[str, ...]:
-        secure = "mqtt" if self.options.tls is None else "mqtts"
-        host = "127.0.0.1" if self.options.tls is None else "localhost"
-        return tuple(f"{secure}://{host}:{port}" for port in self.ports)
+        return tuple(self.url(port) for port in self.ports)
+
+    def url(self, port: int) -> str:
+        """Return the address of one of its ports."""
+        return (
+            f"mqtt://127.0.0.1:{port}" if self.options.tls is None else f"mqtts://localhost:{port}"
+        )
 
     def restart(self) -> None:
         self.stop()
@@ -132,13 +133,19 @@ class BrokerUnderTest(ABC):
         if not is_login(login):
             raise InvalidNameError("no login of the protocol; nothing was changed")
         self.logins[login] = secret
-        self._take_logins()
-        until(lambda: self.answers(login, secret) == 0, f"{login} is let in", PROBE_SECONDS)
+        self._write({login: secret})
+        self.until_let_in(login, self.port)
+
+    def until_let_in(self, login: str, port: int) -> None:
+        """Return as soon as a login works."""
+        secret = self.logins[login]
+        admitted = lambda: self.answers(login, secret, port=port) == 0  # noqa: E731
+        until(admitted, f"{login} is let in on port {port}", START_SECONDS)
 
     def revoke(self, login: str) -> None:
         """Take a login away; the broker drops its connection."""
         del self.logins[login]
-        self._take_logins()
+        transact(self._directory.database, lambda one: one.logins.remove(login))
 
     def answers(self, login: str, secret: str, *, port: int | None = None) -> int | None:
         """Return the code that a login gets now; None where the connection is closed instead."""
@@ -158,6 +165,13 @@ class BrokerUnderTest(ABC):
         """What a client trusts; None without TLS."""
         return None if self.options.tls is None else trusting(self.options.tls)
 
+    def _write(self, logins: Mapping[str, str]) -> None:
+        def step(transaction: Transaction) -> None:
+            for login, secret in logins.items():
+                transaction.logins.put(login, stored_credential(secret), None)
+
+        transact(self._directory.database, step)
+
     def _connection(self, port: int) -> socket.socket:
         connected = socket.create_connection(("127.0.0.1", port), PROBE_SECONDS)
         context = self.context()
@@ -169,19 +183,17 @@ class BrokerUnderTest(ABC):
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End all that belongs to it."""
         self.kill()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def trusting(certificates: Certificates) -> ssl.SSLContext:
     """Return a client's context that trusts the CA of these certificates only."""
     return ssl.create_default_context(cafile=str(certificates.ca))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def until_open(port: int, program: Program) -> None:
