@@ -21,7 +21,8 @@ from tests.brokers.names import (
     numbered_id,
     waiting,
 )
-from tests.brokers.raw_client import RawClient, packet, publish_packet
+from tests.brokers.raw_client import RawClient
+from tests.conformance.packets import PUBACK, publish
 
 MAX_FILTERS = BrokerLimits().max_filters
 REPLY = f"v1/u/bob-1/kd/{numbered_id(1)}"
@@ -129,9 +130,7 @@ async def test_the_same_login_takes_over_from_its_older_connection(broker: Embed
 async def test_unsubscribing_ends_delivery(broker: EmbeddedBroker) -> None:
     bob = await RawClient.login(broker.port, BOB)
     await bob.subscribe("v1/u/bob-1/#")
-    name = b"v1/u/bob-1/#"
-    bob.writer.write(packet(0xA2, b"\x00\x09" + len(name).to_bytes(2) + name))
-    assert await bob.answer(0xB0) == b"\x00\x09"
+    await bob.unsubscribe("v1/u/bob-1/#")
     await fill(broker.port, 1)
     assert await bob.until_quiet() == []
     await bob.disconnect()
@@ -155,10 +154,10 @@ async def test_an_envelope_has_a_largest_size(broker: EmbeddedBroker, size: int,
 @pytest.mark.parametrize("over", [0, 1])
 async def test_a_packet_has_a_largest_size(broker: EmbeddedBroker, over: int) -> None:
     alice = await RawClient.login(broker.port, ALICE)
-    whole = publish_packet(mail_topic(1), b"")
+    whole = publish(mail_topic(1), b"", 1)
     padding = MAX_PACKET_BYTES - len(whole) - 2
-    alice.writer.write(publish_packet(mail_topic(1), bytes(padding + over)))
-    assert (await alice.answer(0x40) is not None) is (over == 0)
+    alice.writer.write(publish(mail_topic(1), bytes(padding + over), 1))
+    assert (await alice.answer(PUBACK) is not None) is (over == 0)
     await alice.close()
 
 

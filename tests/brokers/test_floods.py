@@ -14,13 +14,8 @@ from client_sdk.wire.notice import NOTICE, NoticeReason
 from tests.brokers.memory_credentials import MemoryCredentials
 from tests.brokers.names import ALICE, BOB, MALLORY, SECRETS, mail_topic, waiting
 from tests.brokers.process_memory import resident_bytes
-from tests.brokers.raw_client import (
-    RawClient,
-    connect_packet,
-    packet,
-    publish_packet,
-    text,
-)
+from tests.brokers.raw_client import RawClient, connect_packet
+from tests.conformance.packets import PUBACK, publish, text
 
 MESSAGES = 20
 LIMITS = BrokerLimits(max_pair_messages=MESSAGES, max_pair_bytes=MAX_PACKET_BYTES)
@@ -46,11 +41,11 @@ async def is_acknowledged(client: RawClient, topic: str, payload: bytes, number:
     Acknowledgements keep the order of their messages (MQTT-4.6.0-2).
     """
     later = number + 30_000
-    client.writer.write(publish_packet(topic, payload, retain=True, packet_id=number))
-    client.writer.write(publish_packet(UNUSED, b"", retain=True, packet_id=later))
+    client.writer.write(publish(topic, payload, 1, retain=True, packet_id=number))
+    client.writer.write(publish(UNUSED, b"", 1, retain=True, packet_id=later))
     found: list[int] = []
     while later not in found:
-        acknowledged = await client.answer(0x40)
+        acknowledged = await client.answer(PUBACK)
         assert acknowledged is not None, "closed"
         found.append(int.from_bytes(acknowledged))
     return found == [number, later]
@@ -151,12 +146,12 @@ async def test_a42_a_flood_beyond_the_shipped_quota_stores_no_more_than_it(
     alice = await RawClient.login(broker.port, ALICE)
     for number in range(3 * quota):
         alice.writer.write(
-            publish_packet(mail_topic(number), b"z" * 1000, retain=True, packet_id=number + 1)
+            publish(mail_topic(number), b"z" * 1000, 1, retain=True, packet_id=number + 1)
         )
         if number % 100 == 0:
             await alice.writer.drain()
     for _ in range(quota):
-        assert await alice.answer(0x40) is not None
+        assert await alice.answer(PUBACK) is not None
     assert await alice.ping()
     mallory = await RawClient.login(broker.port, MALLORY)
     assert await mallory.publish(mail_topic(1, sender=MALLORY), b"sealed")
@@ -172,7 +167,7 @@ async def test_a43_a_packet_may_have_the_limits_bytes_and_not_one_more(
     alice = await RawClient.login(broker.port, ALICE)
     topic = f"v1/kd/req/{ALICE}/x"
     head = 4 + len(text(topic))
-    alice.writer.write(publish_packet(topic, bytes(MAX_PACKET_BYTES - head + extra), qos=0))
+    alice.writer.write(publish(topic, bytes(MAX_PACKET_BYTES - head + extra)))
     assert await alice.ping() is (extra == 0)
     await alice.close()
 
@@ -184,7 +179,7 @@ async def test_a43_what_is_announced_too_big_is_not_waited_for(
 ) -> None:
     bob = await RawClient.login(broker.port, BOB)
     alice = await RawClient.login(broker.port, ALICE)
-    alice.writer.write(packet(first, b"")[:1] + _length(announced))
+    alice.writer.write(bytes([first]) + _length(announced))
     assert await alice.is_closed()
     stranger = await RawClient.open(broker.port)
     stranger.writer.write(b"\x10" + _length(announced))

@@ -14,7 +14,8 @@ from tests.brokers.eventually import eventually
 from tests.brokers.memory_credentials import MemoryCredentials
 from tests.brokers.names import ALICE, BOB, MALLORY, SECRETS, mail_topic, waiting
 from tests.brokers.plain_amqtt import plain_amqtt, port_of
-from tests.brokers.raw_client import RawClient, Will, connect_packet, packet, publish_packet
+from tests.brokers.raw_client import RawClient, connect_packet
+from tests.conformance.packets import PINGREQ_PACKET, PUBACK, Will, publish
 
 SHIPPED, OURS = "amqtt as shipped", "ours"
 ACL_SECONDS = 0.001
@@ -174,10 +175,10 @@ async def test_nothing_acknowledged_is_thrown_away_when_the_client_leaves(server
     alice = await RawClient.login(server.port, ALICE)
     for number in range(count):
         alice.writer.write(
-            publish_packet(mail_topic(number), b"sealed", retain=True, packet_id=number + 1)
+            publish(mail_topic(number), b"sealed", 1, retain=True, packet_id=number + 1)
         )
     for _ in range(count):
-        assert await alice.answer(0x40) is not None
+        assert await alice.answer(PUBACK) is not None
     await alice.disconnect()
     found = await mail_of_bob(server.port, count=0 if server.is_shipped else count)
     assert (len(found) == count) is not server.is_shipped
@@ -201,4 +202,4 @@ def test_the_raw_client_writes_the_bytes_of_the_standard() -> None:
     assert connect_packet("a", "b", "c") == bytes.fromhex(
         "101300044d51545404c2003c000161000162000163"
     )
-    assert packet(0xC0, b"") == b"\xc0\x00"
+    assert PINGREQ_PACKET == b"\xc0\x00"

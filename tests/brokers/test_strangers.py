@@ -23,7 +23,8 @@ from tests.brokers.names import (
     numbered_id,
     waiting,
 )
-from tests.brokers.raw_client import QUIET_SECONDS, RawClient, Will
+from tests.brokers.raw_client import QUIET_SECONDS, RawClient
+from tests.conformance.packets import Will
 
 MAIL = {mail_topic(1): b"sealed one", mail_topic(2): b"sealed two"}
 FOREIGN_FILTERS = [

@@ -24,10 +24,12 @@ from tests.conformance.packets import (
     parse_message,
     publish,
     subscribe,
+    take_packet,
     unsubscribe,
 )
 
 PATIENCE_SECONDS = 8.0
+READ_BYTES = 64 * 1024
 END = "end/of/test"
 
 
@@ -41,6 +43,7 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._came = bytearray()
         self._kept: list[Message] = []
         self._packet_id = 0
         self.session_present = False
@@ -59,20 +62,20 @@ class Client:
         """Send these bytes."""
         self._writer.write(data)
 
-    async def receive(self) -> Packet:
-        """Return the next packet; ClosedError at the end, TimeoutError if none comes."""
+    async def receive(self, seconds: float = PATIENCE_SECONDS) -> Packet:
+        """Return the next packet; ClosedError at the end, TimeoutError if none comes.
+
+        What came of a packet until then is kept.
+        """
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                first = (await self._reader.readexactly(1))[0]
-                length = shift = 0
-                while True:
-                    digit = (await self._reader.readexactly(1))[0]
-                    length |= (digit & 0x7F) << shift
-                    shift += 7
-                    if not digit & 0x80:
-                        break
-                return Packet(first >> 4, first & 15, await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            async with asyncio.timeout(seconds):
+                while (packet := take_packet(self._came)) is None:
+                    data = await self._reader.read(READ_BYTES)
+                    if not data:
+                        raise ClosedError
+                    self._came += data
+                return packet
+        except ConnectionError as error:
             raise ClosedError from error
 
     async def expect(self, kind: int) -> Packet:

@@ -131,6 +131,21 @@ def acknowledgement(kind: int, packet_id: int) -> bytes:
     return frame(kind, 2 if kind == PUBREL else 0, number(packet_id))
 
 
+def take_packet(came: bytearray) -> Packet | None:
+    """Take the first packet off what came; None where it is not whole yet."""
+    length = 0
+    for place, digit in enumerate(came[1:5]):
+        length |= (digit & 0x7F) << 7 * place
+        if not digit & 0x80:
+            start = place + 2
+            if len(came) < start + length:
+                return None
+            packet = Packet(came[0] >> 4, came[0] & 15, bytes(came[start : start + length]))
+            del came[: start + length]
+            return packet
+    return None
+
+
 def parse_message(packet: Packet) -> Message:
     """Take a PUBLISH apart; its topic is checked to be UTF-8."""
     assert packet.kind == PUBLISH, packet

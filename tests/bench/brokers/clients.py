@@ -1,7 +1,6 @@
 """Clients of the load: a raw socket that is faster than the brokers, and paho to compare with."""
 
 import asyncio
-import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -10,7 +9,8 @@ from paho.mqtt.client import MQTTMessage, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.bench.brokers.names import secret_of
-from tests.brokers.raw_client import connect_packet, packet, publish_packet, text
+from tests.brokers.raw_client import connect_packet
+from tests.conformance.packets import DISCONNECT_PACKET, publish, subscribe
 
 LOGIN_SECONDS: Final = 30.0
 KEEPALIVE_SECONDS: Final = 1200
@@ -75,7 +75,7 @@ class RawClient(asyncio.Protocol):
             raise RefusedError(f"the login {login} was refused: {answer[1]}")
 
     async def subscribe(self, topic_filter: str, qos: int) -> None:
-        self._out += packet(0x82, struct.pack("!H", 1) + text(topic_filter) + bytes([qos]))
+        self._out += subscribe((topic_filter, qos))
         if (await self._answer(_SUBACK))[2] == 0x80:
             raise RefusedError(f"the subscription to {topic_filter} was refused")
 
@@ -87,9 +87,7 @@ class RawClient(asyncio.Protocol):
             number = self._packet_id.to_bytes(2)
             self._out += b"".join((head, len(topic).to_bytes(2), topic, number, payload))
             return
-        self._out += publish_packet(
-            topic.decode(), payload, retain=retain, packet_id=self._packet_id
-        )
+        self._out += publish(topic, payload, 1, retain=retain, packet_id=self._packet_id)
 
     def flush(self) -> None:
         if self._out and self._transport is not None:
@@ -98,7 +96,7 @@ class RawClient(asyncio.Protocol):
 
     async def close(self) -> None:
         if self._transport is not None:
-            self._out += packet(0xE0, b"")
+            self._out += DISCONNECT_PACKET
             self.flush()
             self._transport.close()
         await asyncio.sleep(0)

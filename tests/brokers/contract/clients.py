@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import struct
 import time
 from typing import NamedTuple
 
@@ -10,14 +9,8 @@ from client_sdk.wire.ids import DeviceAddress
 from client_sdk.wire.topics import inbox_filter
 from tests.brokers.contract.under_test import BrokerUnderTest
 from tests.brokers.names import mail_topic
-from tests.brokers.raw_client import (
-    ANSWER_SECONDS,
-    RawClient,
-    Received,
-    packet,
-    publish_packet,
-    text,
-)
+from tests.brokers.raw_client import ANSWER_SECONDS, RawClient
+from tests.conformance.packets import PUBACK, Message, publish
 
 WINDOW = 200
 """Publications that wait for their acknowledgement together."""
@@ -96,9 +89,9 @@ async def publish_all(client: Device, mail: list[tuple[str, bytes]]) -> None:
     for start in range(0, len(mail), WINDOW):
         window = mail[start : start + WINDOW]
         for number, (topic, payload) in enumerate(window, 1):
-            client.writer.write(publish_packet(topic, payload, retain=True, packet_id=number))
+            client.writer.write(publish(topic, payload, 1, retain=True, packet_id=number))
         for _ in window:
-            assert await client.answer(0x40) is not None, "the connection was closed"
+            assert await client.answer(PUBACK) is not None, "the connection was closed"
 
 
 async def send(
@@ -122,7 +115,7 @@ async def hear(client: Device, wanted: set[str]) -> None:
         assert len(await client.until(max(count + 1, len(wanted)))) > count, "nothing more arrives"
 
 
-async def fetch(client: Device, count: int = 0) -> list[Received]:
+async def fetch(client: Device, count: int = 0) -> list[Message]:
     """Subscribe once; return what came of what waits, in the order of its arrival.
 
     ``count`` is how many are waited for as long as the broker may take. No row asserts that
@@ -162,8 +155,3 @@ async def fetch_only(client: Device, wanted: set[str]) -> None:
         if found == wanted:
             return
         assert time.monotonic() < end, f"{len(found - wanted)} too many, {len(wanted - found)} away"
-
-
-async def unsubscribe(client: Device, topic_filter: str) -> None:
-    client.writer.write(packet(0xA2, struct.pack("!H", 9) + text(topic_filter)))
-    assert await client.answer(0xB0) is not None

@@ -13,7 +13,8 @@ from tests.brokers.contract.clients import Clients, Device, fetch_all, send
 from tests.brokers.contract.conftest import Make, People
 from tests.brokers.contract.under_test import LOGIN_REFUSED, BrokerUnderTest
 from tests.brokers.names import mail_topic
-from tests.brokers.raw_client import Will, connect_packet, packet, text
+from tests.brokers.raw_client import connect_packet
+from tests.conformance.packets import Hello, Will
 
 REFUSED = 0x80
 
@@ -171,9 +172,8 @@ def test_a41_nobody_is_let_in_without_a_name_and_its_password(
     broker: BrokerUnderTest, person: People
 ) -> None:
     login = person()
-    anonymous = packet(0x10, text("MQTT") + b"\x04\x02\x00\x3c" + text(login))
-    named = packet(0x10, text("MQTT") + b"\x04\x82\x00\x3c" + text(login) + text(login))
-    for first in (anonymous, named, connect_packet(login, login, "")):
+    anonymous, named = Hello(login), Hello(login, username=login)
+    for first in (anonymous.packet, named.packet, connect_packet(login, login, "")):
         assert broker.answer_to(first) in (*LOGIN_REFUSED, None)
     broker.until_let_in(login, broker.port)
 

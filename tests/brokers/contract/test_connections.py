@@ -24,7 +24,8 @@ from tests.brokers.contract.under_test import (
     Options,
 )
 from tests.brokers.names import mail_topic
-from tests.brokers.raw_client import Will, connect_packet
+from tests.brokers.raw_client import connect_packet
+from tests.conformance.packets import Will
 
 REVOKED_WITHIN_SECONDS = 5.0
 

@@ -20,7 +20,6 @@ from tests.brokers.contract.clients import (
     fetch_only,
     hear,
     send,
-    unsubscribe,
 )
 from tests.brokers.contract.conftest import People, pool
 from tests.brokers.contract.mosquitto import Mosquitto
@@ -200,7 +199,7 @@ async def test_what_a_device_no_longer_subscribes_to_does_not_arrive(
     alice, bob = person(), person()
     recipient, sender = await clients.login(broker, bob), await clients.login(broker, alice)
     await recipient.subscribe(inbox_filter(DeviceAddress(bob)))
-    await unsubscribe(recipient, inbox_filter(DeviceAddress(bob)))
+    await recipient.unsubscribe(inbox_filter(DeviceAddress(bob)))
     await send(sender, alice, bob, 1)
     assert await recipient.ping()
     assert await recipient.until_quiet() == []
