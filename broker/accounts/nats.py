@@ -18,7 +18,7 @@ QUEUE: Final = "accounts"
 """Of several processes that answer, one answers each login."""
 
 GATHER_SECONDS: Final = 0.25
-"""In which all servers of a cluster tell their connections."""
+"""In which all servers of a cluster tell their connections, once one of them has."""
 
 PAGE: Final = 1024
 RETRY_SECONDS: Final = 0.5
@@ -100,12 +100,14 @@ class _Connected(NamedTuple):
 
 
 async def _connections(connection: NatsConnection) -> list[_Connected]:
-    """Return every MQTT connection of all servers."""
+    """Return every MQTT connection of all servers; NatsError where none of them tells."""
     found: list[_Connected] = []
     offset, servers = 0, 0
     while True:
         asked = json.dumps({"limit": PAGE, "offset": offset}).encode()
         answers = await connection.gather(CONNECTIONS_SUBJECT, asked, GATHER_SECONDS, servers)
+        if not answers:
+            raise NatsError("nats-server did not tell its connections in time")
         servers = len(answers)
         pages = [json.loads(answer) for answer in answers]
         sizes = [len(page["data"].get("connections") or []) for page in pages]

@@ -114,12 +114,20 @@ class NatsConnection:
     async def gather(
         self, subject: str, payload: bytes, seconds: float, expected: int = 0
     ) -> list[bytes]:
-        """Return the answers that come within a time, or as many as are expected; 0 is unknown."""
+        """Return the answers that come within a time of the first one.
+
+        Args:
+            subject: Where every server answers.
+            payload: What is asked.
+            seconds: How long to wait for the others; a busy server may be late with the first.
+            expected: How many answers are enough; 0 is unknown.
+        """
         found: list[bytes] = []
-        complete = asyncio.Event()
+        begun, complete = asyncio.Event(), asyncio.Event()
 
         def take(data: bytes, _reply: str) -> None:
             found.append(data)
+            begun.set()
             if len(found) == expected:
                 complete.set()
 
@@ -130,6 +138,8 @@ class NatsConnection:
         try:
             self.publish(subject, payload, subject_of_answer)
             with suppress(TimeoutError):
+                async with asyncio.timeout(max(seconds, ANSWER_SECONDS)):
+                    await begun.wait()
                 async with asyncio.timeout(seconds):
                     await complete.wait()
         finally:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import pytest
 
+from broker.accounts import nats
 from broker.accounts.mosquitto import write_accounts
 from broker.errors import DataDirectoryError
 from broker.serve_other import Kept, keep_accounts
@@ -172,6 +173,19 @@ async def test_revoked_while_nobody_kept_the_accounts_is_dropped_when_they_are_k
             await ended(keeping)
             for client in (alice, bob):
                 await client.close()
+
+
+async def test_a_server_that_tells_its_connections_late_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats, "GATHER_SECONDS", 0.0)  # every answer is later than that
+    secret = new_secret()
+    async with deployment("nats", tmp_path) as running:
+        running.enrol("alice-1", secret)
+        client = await running.admitted("alice-1", secret)
+        running.revoke("alice-1")
+        assert await client.is_closed()
+        await client.close()
 
 
 async def test_a_login_without_a_verifier_is_left_out_and_named(
