@@ -21,7 +21,6 @@ ALL_SECONDS = 60.0
 TRY_SECONDS = 5.0
 """After which a login that was not answered is tried again."""
 
-
 PART_SECONDS = 1.0
 """Without a message, after which one subscribes again where a broker hands over a part."""
 

@@ -91,8 +91,8 @@ class Deployed(BrokerUnderTest):
             self._servers.pop(node).wait()
 
     def _deployed(self) -> list[Machine]:
-        ports = free_ports(3 * self.nodes + 1)
-        mqtt, nats, routes = (ports[first : self.nodes * 3 : 3] for first in range(3))
+        ports = free_ports(4 * self.nodes)
+        mqtt, nats, routes, websocket = (ports[first::4] for first in range(4))
         shared: dict[str, object] = {
             "broker": self.kind,
             "data_dir": str(self.data_dir),
@@ -103,10 +103,13 @@ class Deployed(BrokerUnderTest):
         if self.options.tls is not None:
             shared["tls_cert"] = str(self.options.tls.certificate)
             shared["tls_key"] = str(self.options.tls.key)
-        if self.options.websocket:
-            shared["ws_port"] = ports[-1]
-        own = [{"port": mqtt[node], "nats_port": nats[node]} for node in range(self.nodes)]
-        return [self._machine(node, shared | own[node]) for node in range(self.nodes)]
+        machines = []
+        for node in range(self.nodes):
+            own: dict[str, object] = {"port": mqtt[node], "nats_port": nats[node]}
+            if self.options.websocket:
+                own["ws_port"] = websocket[node]
+            machines.append(self._machine(node, shared | own))
+        return machines
 
     def _machine(self, node: int, values: Mapping[str, object]) -> Machine:
         file, out = self.folder / f"settings-{node}.toml", self.folder / f"out-{node}"

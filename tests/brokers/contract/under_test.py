@@ -24,7 +24,7 @@ LOGIN_REFUSED = (4, 5)
 """MQTT 3.1.1: bad user name or password, not authorised."""
 
 PROBE_SECONDS = 5.0
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 class NoWebSocketError(Exception):
@@ -116,9 +116,8 @@ class BrokerUnderTest(ABC):
 
     def url(self, port: int) -> str:
         """Return the address of one of its ports."""
-        return (
-            f"mqtt://127.0.0.1:{port}" if self.options.tls is None else f"mqtts://localhost:{port}"
-        )
+        start = "mqtt://127.0.0.1" if self.options.tls is None else "mqtts://localhost"
+        return f"{start}:{port}"
 
     def restart(self) -> None:
         self.stop()
@@ -139,8 +138,11 @@ class BrokerUnderTest(ABC):
     def until_let_in(self, login: str, port: int) -> None:
         """Return as soon as a login works."""
         secret = self.logins[login]
-        admitted = lambda: self.answers(login, secret, port=port) == 0  # noqa: E731
-        until(admitted, f"{login} is let in on port {port}", START_SECONDS)
+        until(
+            lambda: self.answers(login, secret, port=port) == 0,
+            f"{login} is let in on port {port}",
+            START_SECONDS,
+        )
 
     def revoke(self, login: str) -> None:
         """Take a login away; the broker drops its connection."""
@@ -180,7 +182,11 @@ class BrokerUnderTest(ABC):
         return context.wrap_socket(connected, server_hostname="localhost")
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def close(self) -> None:
