@@ -97,6 +97,7 @@ async def test_a_cleared_message_is_gone_for_everybody(
     await fetch_only(again, set(sent[3:]))
 
 
+@pytest.mark.timeout(240)
 async def test_three_thousand_waiting_messages_all_arrive(
     broker: BrokerUnderTest, person: People, clients: Clients
 ) -> None:
