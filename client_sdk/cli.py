@@ -46,8 +46,8 @@ def enroll(
     """Redeem an invitation and make this device's store; call again after a crash."""
     with reported_errors():
         line = first_line(invitation)
-        if broker_url is not None:
-            parse_broker_url(broker_url)
+        for url in broker_url or ():
+            parse_broker_url(url)
         passphrase = read_passphrase(passphrase_file)
         new = not store_exists(store)
         enrolled = asyncio.run(

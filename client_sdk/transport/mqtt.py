@@ -17,17 +17,19 @@ from paho.mqtt.client import (
     Client,
 )
 
+from client_sdk.transport.addresses import Addresses, AddressMemory
 from client_sdk.transport.errors import (
     BrokerNotTrustedError,
     BrokerUnreachableError,
     ConnectionLostError,
     LoginRefusedError,
     SubscriptionRefusedError,
+    TransportError,
 )
 from client_sdk.transport.ports import Connection, Incoming
 from client_sdk.transport.tls import CaPin
 from client_sdk.transport.trust import Trust
-from client_sdk.transport.urls import BrokerAddress, parse_broker_url, usable_urls
+from client_sdk.transport.urls import BrokerAddress, usable_urls
 
 KEEPALIVE_SECONDS: Final = 30
 ANSWER_TIMEOUT_SECONDS: Final = 10.0
@@ -65,22 +67,29 @@ class Login:
 
 
 class MqttTransport:
-    """The way to one broker, tried at each of its addresses in turn."""
+    """The way to one broker; one address after the other is tried, see ``Addresses``."""
 
-    def __init__(self, urls: Sequence[str], login: Login, pin: CaPin | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        login: Login,
+        pin: CaPin | None = None,
+        memory: AddressMemory | None = None,
+    ) -> None:
         """Keep addresses and login; nothing is opened yet.
 
         Args:
             urls: Addresses of one broker, of any schemes; see ``usable_urls``.
             login: Whose connection it is.
             pin: The private CA that alone is trusted; None trusts the system's authorities.
+            memory: Keeps which address answered last, beyond the life of the process.
 
         Raises:
             InvalidBrokerUrlError: A URL is no broker address, or there is none.
             UnencryptedBrokerError: There is a pin, and no address can be used under it.
         """
         usable = usable_urls(urls, pinned=pin is not None)
-        self._addresses = tuple(parse_broker_url(url) for url in usable)
+        self._addresses = Addresses(usable, login.username, memory)
         self._login = login
         self._trust = Trust(pin)
 
@@ -98,30 +107,36 @@ class MqttTransport:
                 _logger.debug("closing: %s", error)
 
     async def _open(self) -> aiomqtt.Client:
-        unreachable: Exception | None = None
-        untrusted: BrokerNotTrustedError | None = None
-        for address in self._addresses:
+        failures: list[TransportError] = []
+        for url, address in await self._addresses.in_turn():
             try:
-                async with _answer_in_time():
-                    context = await self._trust.context(address)
-                    return await _entered(_client(address, self._login, context))
-            except BrokerNotTrustedError as error:
-                untrusted = untrusted or error
-            except aiomqtt.MqttCodeError as error:
-                if _code(error) in _REFUSED_LOGIN:
-                    raise LoginRefusedError(
-                        "the broker refused this login: it was revoked or never valid, or the "
-                        "server cannot check logins now; nothing was changed"
-                    ) from error
-                unreachable = error
-            except (aiomqtt.MqttError, OSError, UnicodeError) as error:
-                unreachable = error
-        if untrusted is not None:  # it tells more than that others did not answer
-            raise untrusted
-        shown = ", ".join(address.authority for address in self._addresses)
+                client = await self._open_at(address)
+            except TransportError as error:
+                failures.append(error)
+                continue
+            await self._addresses.answered(url)
+            return client
+        # What a broker said tells more than that others did not answer.
+        for kind in (LoginRefusedError, BrokerNotTrustedError):
+            for failure in failures:
+                if isinstance(failure, kind):
+                    raise failure
         raise BrokerUnreachableError(
-            f"no broker answers at {shown}: start it, or check the address"
-        ) from unreachable
+            f"no broker answers at {self._addresses}: start it, or check the address"
+        ) from failures[-1]
+
+    async def _open_at(self, address: BrokerAddress) -> aiomqtt.Client:
+        try:
+            async with _answer_in_time():
+                context = await self._trust.context(address)
+                return await _entered(_client(address, self._login, context))
+        except (aiomqtt.MqttError, OSError, UnicodeError) as error:
+            if isinstance(error, aiomqtt.MqttCodeError) and _code(error) in _REFUSED_LOGIN:
+                raise LoginRefusedError(
+                    "the broker refused this login: it was revoked or never valid, or the "
+                    "server cannot check logins now; nothing was changed"
+                ) from error
+            raise BrokerUnreachableError(f"no broker answers at {address.authority}") from error
 
 
 class MqttConnection:
