@@ -148,6 +148,7 @@ def status(
             "address": messenger.address,
             "role": messenger.role,
             "connection": connection,
+            "broker_url": await messenger.broker_url(),
             **counts._asdict(),
             "verified": [user for user, one in identities.items() if one is Identity.VERIFIED],
             "changed": [user for user, one in identities.items() if one is Identity.CHANGED],

@@ -314,6 +314,10 @@ class Messenger(IdentityCalls, DeviceCalls):
         """Take a block back."""
         await set_blocked(self._context, parse_user(user), blocked=False)
 
+    async def broker_url(self) -> str | None:
+        """Return the address that the last connection was made to; None before the first."""
+        return await self._context.store.last_broker()
+
     async def counts(self) -> Counts:
         """Return how much waits: queued, under way, unread, one-time prekeys uploaded."""
         return await self._context.store.counts()
