@@ -5,6 +5,7 @@ import logging
 import math
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from paho.mqtt.client import (
 from client_sdk.transport.addresses import Addresses, AddressMemory
 from client_sdk.transport.errors import (
     BrokerNotTrustedError,
+    BrokerSilentError,
     BrokerUnreachableError,
     ConnectionLostError,
     LoginRefusedError,
@@ -42,6 +44,9 @@ connection ends, so that after this many a new one is made."""
 
 SUBSCRIBE_QOS: Final = 0
 """The clear acknowledges a message; what a slow connection drops comes with the next resync."""
+
+SILENT_SECONDS: Final = 1.0
+"""A broker that works acknowledges within milliseconds."""
 
 REFUSED_SUBSCRIPTION: Final = 0x80
 _REFUSED_LOGIN: Final = {
@@ -146,6 +151,8 @@ class MqttConnection:
         """Wrap a client that is connected."""
         self._client = client
         self._abandoned = 0
+        self._unanswered: dict[object, float] = {}
+        """When each publication left that was not acknowledged yet, the oldest first."""
 
     async def subscribe(self, *filters: str) -> None:
         """Subscribe at ``SUBSCRIBE_QOS``, see ``Connection``."""
@@ -169,6 +176,8 @@ class MqttConnection:
         """Publish at QoS 1, see ``Connection``."""
         if self._abandoned >= MAX_ABANDONED:
             raise ConnectionLostError("too many messages were never acknowledged")
+        this = object()
+        self._unanswered[this] = time.monotonic()
         try:
             async with _answer_in_time():
                 await self._client.publish(topic, payload, qos=1, retain=retain)
@@ -177,6 +186,8 @@ class MqttConnection:
         except asyncio.CancelledError:
             self._abandoned += 1
             raise
+        finally:
+            del self._unanswered[this]
 
     async def incoming(self) -> AsyncIterator[Incoming]:
         """Yield what arrives, see ``Connection``."""
@@ -188,6 +199,11 @@ class MqttConnection:
                 while not arrived.empty():
                     yield _incoming(arrived.get_nowait())
         except aiomqtt.MqttError as error:
+            oldest = next(iter(self._unanswered.values()), math.inf)
+            if time.monotonic() - oldest >= SILENT_SECONDS:
+                raise BrokerSilentError(
+                    "the connection ended, and the broker had not answered for a while"
+                ) from error
             raise ConnectionLostError("the connection to the broker ended") from error
 
 

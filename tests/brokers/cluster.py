@@ -4,14 +4,16 @@ Each node has its `ratchetmq accounts` beside it, as each machine of a cluster h
 TLS with devices and with each other.
 """
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from broker.accounts.nats_client import NatsLogin, connected
 from broker.certs import make_certificates
-from broker.generate.deploy import write_deployment
-from broker.generate.nats import config_file
+from broker.generate.deploy import read_nats_accounts, write_deployment
+from broker.generate.nats import RETAINED_STREAM, SYSTEM_USER, config_file
 from broker.settings_sources import load_settings
 from tests.brokers.other_brokers import free_ports
 from tests.e2e.programs import Program, ratchetmq
@@ -20,6 +22,7 @@ NODES: Final = 3
 START_SECONDS: Final = 90.0
 """For a cluster to agree for the first time, on a busy machine."""
 
+JETSTREAM_SUBJECT: Final = "$SYS.REQ.SERVER.PING.JSZ"
 SYNC_ALWAYS: Final = "  sync_interval: always\n"
 
 _SETTINGS: Final = """\
@@ -64,6 +67,7 @@ class Cluster:
         self._program = program
         ports = free_ports(3 * NODES)
         self.ports, self._route_ports = ports[:NODES], ports[NODES : 2 * NODES]
+        self._nats_ports = ports[2 * NODES :]
         self.urls = tuple(f"mqtts://127.0.0.1:{port}" for port in self.ports)
         made = make_certificates(self.data, ["127.0.0.1"])
         for number in range(NODES):
@@ -71,7 +75,7 @@ class Cluster:
                 _SETTINGS.format(
                     data=self.data,
                     port=self.ports[number],
-                    nats_port=ports[2 * NODES + number],
+                    nats_port=self._nats_ports[number],
                     certificate=made.certificate,
                     key=made.key,
                     ca=made.ca,
@@ -100,6 +104,18 @@ class Cluster:
         """Return which node an address is of."""
         assert url is not None
         return self.urls.index(url)
+
+    async def leader(self) -> int:
+        """Return which node leads the stream of waiting mail: it takes what the others write."""
+        known = read_nats_accounts(self.nodes[0].folder)
+        login = NatsLogin(self._nats_ports[0], SYSTEM_USER, known.system)
+        wanted = json.dumps({"accounts": True, "streams": True}).encode()
+        async with connected(login) as connection:
+            (answer,) = await connection.gather(JETSTREAM_SUBJECT, wanted, START_SECONDS, 1)
+        accounts = json.loads(answer)["data"]["account_details"]
+        streams = [stream for account in accounts for stream in account["stream_detail"]]
+        (leader,) = [one["cluster"]["leader"] for one in streams if one["name"] == RETAINED_STREAM]
+        return int(leader.removeprefix("ratchetmq-")) - 1
 
     def kill_node(self, number: int) -> None:
         """End a node by SIGKILL; what stands beside it waits for it."""
