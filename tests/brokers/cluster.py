@@ -67,7 +67,7 @@ class Cluster:
         self._program = program
         ports = free_ports(3 * NODES)
         self.ports, self._route_ports = ports[:NODES], ports[NODES : 2 * NODES]
-        self._nats_ports = ports[2 * NODES :]
+        self.nats_ports = ports[2 * NODES :]
         self.urls = tuple(f"mqtts://127.0.0.1:{port}" for port in self.ports)
         made = make_certificates(self.data, ["127.0.0.1"])
         for number in range(NODES):
@@ -75,7 +75,7 @@ class Cluster:
                 _SETTINGS.format(
                     data=self.data,
                     port=self.ports[number],
-                    nats_port=self._nats_ports[number],
+                    nats_port=self.nats_ports[number],
                     certificate=made.certificate,
                     key=made.key,
                     ca=made.ca,
@@ -108,7 +108,7 @@ class Cluster:
     async def leader(self) -> int:
         """Return which node leads the stream of waiting mail: it takes what the others write."""
         known = read_nats_accounts(self.nodes[0].folder)
-        login = NatsLogin(self._nats_ports[0], SYSTEM_USER, known.system)
+        login = NatsLogin(self.nats_ports[0], SYSTEM_USER, known.system)
         wanted = json.dumps({"accounts": True, "streams": True}).encode()
         async with connected(login) as connection:
             (answer,) = await connection.gather(JETSTREAM_SUBJECT, wanted, START_SECONDS, 1)

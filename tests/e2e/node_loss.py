@@ -39,12 +39,15 @@ RECOVERED: Final = 0.8
 
 @dataclass(frozen=True)
 class Plan:
-    """How many texts, when the node is lost and when it comes back, counted in arrived texts."""
+    """How many texts, when the node is lost and when it comes back, counted in arrived texts.
+
+    Without a victim nothing is lost.
+    """
 
     texts: int
-    lost_at: int
-    back_at: int
-    victim: Victim
+    lost_at: int = 0
+    back_at: int = 0
+    victim: Victim | None = None
 
 
 @dataclass
@@ -97,6 +100,10 @@ class Run:
     @property
     def rate_before(self) -> float:
         return self.rate(self.receiver.progress[0], self.lost_at)
+
+    @property
+    def whole_rate(self) -> float:
+        return self.rate(self.receiver.progress[0], self.receiver.progress[-1])
 
     def recovered_after(self) -> float:
         """Return the seconds from the loss until the rate was there again."""
@@ -158,7 +165,8 @@ async def lose_a_node(system: ClusterSystem, plan: Plan) -> Run:
         ]
         async with asyncio.timeout(2 * PATIENCE_SECONDS), asyncio.TaskGroup() as group:
             group.create_task(_take(run, taking))
-            group.create_task(_disturb(run, system.cluster))
+            if plan.victim is not None:
+                group.create_task(_disturb(run, system.cluster, plan.victim))
             await _send(run, system.patient)
         async with asyncio.timeout(PATIENCE_SECONDS):
             await _until(lambda: len(run.sender.progress) >= plan.texts)
@@ -183,13 +191,13 @@ async def _take(run: Run, messages: AsyncIterator[object]) -> None:
             return
 
 
-async def _disturb(run: Run, cluster: Cluster) -> None:
+async def _disturb(run: Run, cluster: Cluster, victim: Victim) -> None:
     plan = run.plan
     await _until(lambda: len(run.handed) >= plan.lost_at)
-    if plan.victim == "leader":
+    if victim == "leader":
         node = await cluster.leader()
     else:
-        line = run.receiver if plan.victim == "receiver" else run.sender
+        line = run.receiver if victim == "receiver" else run.sender
         node = cluster.number_of(await line.messenger.broker_url())
     run.lost_at = time.monotonic()
     await asyncio.to_thread(cluster.kill_node, node)
