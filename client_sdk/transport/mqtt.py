@@ -241,7 +241,14 @@ def _client(address: BrokerAddress, login: Login, context: ssl.SSLContext | None
         websocket_headers=lambda headers: _upgrade_headers(headers, address),
     )
     client.pending_calls_threshold = 10 * MAX_IN_FLIGHT
+    # Where nobody waits for its end any more, the reason of it is no error of the program.
+    client._disconnected.add_done_callback(_taken)  # noqa: SLF001 - aiomqtt leaves it unread
     return client
+
+
+def _taken(ended: "asyncio.Future[None] | asyncio.Future[aiomqtt.Client]") -> None:
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _upgrade_headers(headers: dict[str, str], address: BrokerAddress) -> dict[str, str]:
@@ -272,8 +279,7 @@ def _incoming(message: aiomqtt.Message) -> Incoming:
 
 
 def _abandon(ended: "asyncio.Task[aiomqtt.Client]", paho: Client) -> None:
-    if not ended.cancelled():
-        ended.exception()
+    _taken(ended)
     paho.on_disconnect = None
     paho.disconnect()
 

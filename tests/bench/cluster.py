@@ -9,6 +9,7 @@ node killed and started again meanwhile; then the cluster as shipped beside one 
 import argparse
 import asyncio
 import math
+import os
 import statistics
 import tempfile
 import time
@@ -147,12 +148,14 @@ async def measure(program: Path, texts: int, victims: Sequence[Victim]) -> None:
     runs = []
     for victim in victims:
         plan = Plan(texts, lost_at=texts * 3 // 10, back_at=texts * 7 // 10, victim=victim)
-        print(f"{texts} texts, {NODE_OF[victim]} is killed …", flush=True)
+        busy = os.getloadavg()[0]
+        print(f"{texts} texts, {NODE_OF[victim]} is killed (load {busy:.1f}) …", flush=True)
         runs.append(await lose(program, plan))
     _show(["killed", *(NODE_OF[victim] for victim in victims)], _loss_rows(runs))
     costs: dict[bool, list[Cost]] = {True: [], False: []}
     for turn in range(2 * TURNS):
         always = turn % 2 == 0
+        print(f"sync always: {always} (load {os.getloadavg()[0]:.1f}) …", flush=True)
         costs[always].append(await cost(program, sync_always=always))
     rows = []
     for at, title in enumerate(COST_ROWS):

@@ -111,8 +111,8 @@ class Cluster:
         login = NatsLogin(self.nats_ports[0], SYSTEM_USER, known.system)
         wanted = json.dumps({"accounts": True, "streams": True}).encode()
         async with connected(login) as connection:
-            (answer,) = await connection.gather(JETSTREAM_SUBJECT, wanted, START_SECONDS, 1)
-        accounts = json.loads(answer)["data"]["account_details"]
+            answers = await connection.gather(JETSTREAM_SUBJECT, wanted, START_SECONDS, 1)
+        accounts = json.loads(answers[0])["data"]["account_details"]
         streams = [stream for account in accounts for stream in account["stream_detail"]]
         (leader,) = [one["cluster"]["leader"] for one in streams if one["name"] == RETAINED_STREAM]
         return int(leader.removeprefix("ratchetmq-")) - 1

@@ -1,6 +1,7 @@
 """A broker that takes connections, stops answering and ends them: a cluster without a leader."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,7 +10,7 @@ import pytest
 from client_sdk import Messenger
 from client_sdk.machine.events import LoginInUse
 from client_sdk.transport.errors import BrokerSilentError, ConnectionLostError
-from client_sdk.transport.mqtt import SILENT_SECONDS, Login, MqttTransport
+from client_sdk.transport.mqtt import SILENT_SECONDS, Login, MqttConnection, MqttTransport
 from tests.e2e.clinic import Clinic
 
 PATIENCE_SECONDS = 60.0
@@ -90,6 +91,21 @@ async def publish_and_listen(transport: MqttTransport) -> None:
         finally:
             publishing.cancel()
             await asyncio.wait({publishing})
+
+
+async def test_the_end_of_a_connection_that_nobody_listens_to_is_no_error_of_the_program() -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    async with mute(0.1) as server:
+        await wait_for_the_end(MqttTransport([server.url], Login("alice-1", "secret")))
+    gc.collect()
+    assert complaints == []
+
+
+async def wait_for_the_end(transport: MqttTransport) -> None:
+    async with transport.connect() as connection, asyncio.timeout(PATIENCE_SECONDS):
+        assert isinstance(connection, MqttConnection)
+        await asyncio.wait({connection._client._disconnected})
 
 
 async def test_a_device_goes_on_connecting_to_a_broker_that_is_silent(clinic: Clinic) -> None:
