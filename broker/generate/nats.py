@@ -165,7 +165,8 @@ def configuration(settings: BrokerSettings, folder: Path, node: int = 0) -> str:
         folder=folder,
         name=config_file(settings, node),
         data=settings.data_dir,
-        url=f"mqtt{'s' if settings.has_tls else ''}://…:{settings.port}",
+        url=" --broker-url ".join(settings.public_urls)
+        or f"mqtt{'s' if settings.has_tls else ''}://…:{settings.port}",
         server=f"ratchetmq-{node + 1}",
         loopback=LOOPBACK,
         nats_port=settings.nats_port,

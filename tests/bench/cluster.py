@@ -105,7 +105,9 @@ async def _publish(connection: Connection, place: str, count: int, window: int) 
     return count / (time.monotonic() - began)
 
 
-def _loss_rows(runs: Sequence[Run]) -> list[list[str]]:
+def loss_rows(runs: Sequence[Run]) -> list[list[str]]:
+    """Return a row for each thing that was measured: its title, and a cell for each round."""
+
     def seconds(value: float) -> str:
         return "never in this run" if math.isnan(value) else f"{value:.2f}"
 
@@ -151,7 +153,7 @@ async def measure(program: Path, texts: int, victims: Sequence[Victim]) -> None:
         busy = os.getloadavg()[0]
         print(f"{texts} texts, {NODE_OF[victim]} is killed (load {busy:.1f}) …", flush=True)
         runs.append(await lose(program, plan))
-    _show(["killed", *(NODE_OF[victim] for victim in victims)], _loss_rows(runs))
+    _show(["killed", *(NODE_OF[victim] for victim in victims)], loss_rows(runs))
     costs: dict[bool, list[Cost]] = {True: [], False: []}
     for turn in range(2 * TURNS):
         always = turn % 2 == 0

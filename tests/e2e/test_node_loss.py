@@ -48,6 +48,25 @@ def test_the_check_takes_what_is_right_and_an_order_that_a_gap_excuses() -> None
     run_of([TEXTS[0], TEXTS[2], TEXTS[1], TEXTS[3]], 1).check()
 
 
+def timed() -> Run:
+    """Return a run of 10 texts a second that stands still from second 100 to 104."""
+    before = [90 + number / 10 for number in range(100)]
+    after = [104 + number / 10 for number in range(100)]
+    receiver = Line(None, [(89.0, True), (100.5, False), (102.0, True)], before + after)  # type: ignore[arg-type]
+    sender = Line(None, [(89.0, True)], [at + 0.01 for at in receiver.progress])  # type: ignore[arg-type]
+    return Run(Plan(200), sender, receiver, lost_at=100.0, back_at=110.0)
+
+
+def test_pauses_and_rates_are_counted_from_the_loss() -> None:
+    run = timed()
+    assert run.receiver.stall(run.lost_at) == pytest.approx(4.1)
+    assert run.receiver.back_after(run.lost_at) == pytest.approx(2.0)
+    assert run.sender.back_after(run.lost_at) == 0  # it stayed connected
+    assert run.rate_before == pytest.approx(10)
+    assert run.recovered_after() == pytest.approx(4.0)
+    assert run.rate(run.back_at, 112.0) == pytest.approx(10)
+
+
 def run_of(handed: list[str], gaps: int) -> Run:
     nobody = Line(None)  # type: ignore[arg-type] # nothing is sent
     return Run(Plan(len(TEXTS)), nobody, nobody, sent=list(TEXTS), handed=handed, gaps=gaps)
