@@ -22,7 +22,7 @@ from broker.generate.deploy import (
     require_safe_deployment,
     write_deployment,
 )
-from broker.generate.nats import CALLOUT_USER, READER_USER, SYSTEM_USER, copies_of
+from broker.generate.nats import CALLOUT_USER, READER_USER, SYSTEM_USER
 from broker.listening import require_free_ports
 from broker.lock import hold
 from broker.notify import READY, STOPPING, notify
@@ -114,9 +114,7 @@ async def keep_accounts(kept: Kept, stored: StoredLogins, told: asyncio.Event) -
     async with asyncio.TaskGroup() as group:
         group.create_task(answer_logins(callout, responder))
         group.create_task(Follower(stored, accounts, told).run())
-        if kept.settings.cluster_nodes:
-            reader = NatsLogin(port, READER_USER, known.system)
-            group.create_task(keep_readers(reader, copies_of(kept.settings)))
+        group.create_task(keep_readers(NatsLogin(port, READER_USER, known.system)))
 
 
 async def _work(

@@ -18,31 +18,37 @@ from broker.logs import get_logger
 LOOK_SECONDS: Final = 2.0
 """How often new consumers are looked for: a node makes one at its start."""
 
+INFO_SUBJECT: Final = f"$JS.API.STREAM.INFO.{RETAINED_STREAM}"
 LIST_SUBJECT: Final = f"$JS.API.CONSUMER.LIST.{RETAINED_STREAM}"
 CREATE_SUBJECT: Final = f"$JS.API.CONSUMER.CREATE.{RETAINED_STREAM}"
 
 _log = get_logger(__name__)
 
 
-async def keep_readers(login: NatsLogin, copies: int) -> None:
-    """Give every consumer of retained messages its copies, until cancelled.
+async def keep_readers(login: NatsLogin) -> None:
+    """Give every consumer of retained messages as many copies as the messages have.
+
+    It ends when it is cancelled; where there is one copy of all, it changes nothing.
 
     Args:
         login: A user who may list and change those consumers.
-        copies: How many nodes keep each message.
     """
     while True:
         try:
             async with connected(login) as connection:
                 while True:
-                    await _replicate(connection, copies)
+                    await _replicate(connection)
                     await asyncio.sleep(LOOK_SECONDS)
         except NatsError as error:
             _log.warning("readers of waiting mail are not looked after", reason=str(error))
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _replicate(connection: NatsConnection, copies: int) -> None:
+async def _replicate(connection: NatsConnection) -> None:
+    stream = await _ask(connection, INFO_SUBJECT, {})
+    copies = 1 if stream is None else stream["config"]["num_replicas"]
+    if copies == 1:
+        return
     listed = await _ask(connection, LIST_SUBJECT, {})
     for one in (listed or {}).get("consumers") or []:
         config = one["config"]

@@ -82,7 +82,17 @@ accounts {{
   LOGINS: {{ users: [
     {{ user: "{callout}", password: $callout_password, allowed_connection_types: ["STANDARD"] }}
   ] }}
-  {mail}: {{ jetstream: enabled{readers} }}
+  {mail}: {{ jetstream: enabled, users: [
+    # Has each node's list of waiting mail survive the loss of another node; see ADR 0087.
+    {{ user: "{readers}", password: $system_password, allowed_connection_types: ["STANDARD"]
+      permissions: {{
+        publish: [
+          "$JS.API.STREAM.INFO.{stream}"
+          "$JS.API.CONSUMER.LIST.{stream}"
+          "$JS.API.CONSUMER.CREATE.{stream}.>"
+        ]
+        subscribe: ["_INBOX.>"] }} }}
+  ] }}
   SYSTEM: {{ users: [
     {{ user: "{system}", password: $system_password, allowed_connection_types: ["STANDARD"] }}
   ] }}
@@ -93,18 +103,10 @@ authorization {{
   auth_callout {{
     issuer: $issuer
     account: LOGINS
-    auth_users: [{trusted}]
+    auth_users: ["{callout}", "{system}", "{readers}"]
   }}
 }}
 """
-
-_READERS: Final = """, users: [
-    # Has each node's list of waiting mail survive the loss of another node; see ADR 0087.
-    {{ user: "{user}", password: $system_password, allowed_connection_types: ["STANDARD"]
-      permissions: {{
-        publish: ["$JS.API.CONSUMER.LIST.{stream}", "$JS.API.CONSUMER.CREATE.{stream}.>"]
-        subscribe: ["_INBOX.>"] }} }}
-  ]"""
 
 _CLUSTER: Final = """\
 
@@ -182,7 +184,14 @@ def configuration(settings: BrokerSettings, folder: Path, node: int = 0) -> str:
     )
     if settings.ws_port is not None:
         text += "\n" + _websocket(settings)
-    text += _accounts(clustered=bool(settings.cluster_nodes))
+    text += _ACCOUNTS.format(
+        callout=CALLOUT_USER,
+        mail=MAIL_ACCOUNT,
+        readers=READER_USER,
+        stream=RETAINED_STREAM,
+        system=SYSTEM_USER,
+        seconds=LOGIN_SECONDS,
+    )
     return text + (_cluster(settings, node) if settings.cluster_nodes else "")
 
 
@@ -246,19 +255,6 @@ def _websocket(settings: BrokerSettings) -> str:
         port=settings.ws_port,
         security=security,
         origins=f"  allowed_origins: [{origins}]\n" if origins else "",
-    )
-
-
-def _accounts(*, clustered: bool) -> str:
-    trusted = [CALLOUT_USER, SYSTEM_USER, *([READER_USER] if clustered else [])]
-    readers = _READERS.format(user=READER_USER, stream=RETAINED_STREAM) if clustered else ""
-    return _ACCOUNTS.format(
-        callout=CALLOUT_USER,
-        mail=MAIL_ACCOUNT,
-        readers=readers,
-        system=SYSTEM_USER,
-        seconds=LOGIN_SECONDS,
-        trusted=", ".join(f'"{user}"' for user in trusted),
     )
 
 

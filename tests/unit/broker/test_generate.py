@@ -105,16 +105,12 @@ def test_logins_are_asked_for_on_loopback_wherever_devices_connect(host: str) ->
 
 
 @pytest.mark.parametrize(("nodes", "copies"), [(0, 1), (3, 3), (5, 3)])
-def test_a_cluster_keeps_three_copies_and_somebody_may_look_after_its_readers(
-    nodes: int, copies: int
-) -> None:
+def test_a_cluster_keeps_three_copies(nodes: int, copies: int) -> None:
     named = [f"127.0.0.1:{6222 + number}" for number in range(nodes)]
     settings = made("nats", cluster_nodes=named)
     text = nats.configuration(settings, Path("/out"))
     assert nats.copies_of(settings) == copies
     assert (f"stream_replicas: {copies}\n" in text) is bool(nodes)
-    assert (f'user: "{nats.READER_USER}"' in text) is bool(nodes)
-    assert (f'"{nats.READER_USER}"]' in text) is bool(nodes)
 
 
 def test_the_user_name_is_the_client_id_under_the_listener() -> None:
