@@ -101,8 +101,9 @@ class MqttTransport:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
         """Open one connection, see ``Transport``."""
-        client = await self._open()
+        url, client = await self._open()
         try:
+            await self._addresses.answered(url)
             yield MqttConnection(client)
         finally:
             try:
@@ -111,16 +112,13 @@ class MqttTransport:
             except aiomqtt.MqttError as error:
                 _logger.debug("closing: %s", error)
 
-    async def _open(self) -> aiomqtt.Client:
+    async def _open(self) -> tuple[str, aiomqtt.Client]:
         failures: list[TransportError] = []
         for url, address in await self._addresses.in_turn():
             try:
-                client = await self._open_at(address)
+                return url, await self._open_at(address)
             except TransportError as error:
                 failures.append(error)
-                continue
-            await self._addresses.answered(url)
-            return client
         # What a broker said tells more than that others did not answer.
         for kind in (LoginRefusedError, BrokerNotTrustedError):
             for failure in failures:
