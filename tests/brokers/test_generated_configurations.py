@@ -22,7 +22,6 @@ from tests.brokers.other_brokers import (
 from tests.brokers.raw_client import RawClient
 from tests.e2e.programs import run
 
-CLUSTER_SECONDS = 60
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
