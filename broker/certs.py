@@ -43,6 +43,9 @@ MAX_HOST_CHARACTERS: Final = 253
 CLOCK_SKEW: Final = timedelta(hours=1)
 """Certificates are valid from an hour ago: a device's clock may be behind."""
 
+_USAGES: Final = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+"""The nodes of a cluster are clients of each other."""
+
 _FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
@@ -188,7 +191,7 @@ def _server_certificate(
         .not_valid_after(min(ends, issuer.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(_USAGES), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(

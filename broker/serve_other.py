@@ -11,6 +11,7 @@ from broker.accounts.follow import Follower
 from broker.accounts.mosquitto import MosquittoAccounts, reload_by_pid_file
 from broker.accounts.nats import NatsAccounts, answer_logins
 from broker.accounts.nats_client import NatsLogin
+from broker.accounts.nats_readers import keep_readers
 from broker.accounts.ports import StoredLogins
 from broker.accounts.responder import Responder
 from broker.addresses import public_host, url_of
@@ -21,7 +22,7 @@ from broker.generate.deploy import (
     require_safe_deployment,
     write_deployment,
 )
-from broker.generate.nats import CALLOUT_USER, SYSTEM_USER
+from broker.generate.nats import CALLOUT_USER, READER_USER, SYSTEM_USER
 from broker.listening import require_free_ports
 from broker.lock import hold
 from broker.notify import READY, STOPPING, notify
@@ -113,6 +114,7 @@ async def keep_accounts(kept: Kept, stored: StoredLogins, told: asyncio.Event) -
     async with asyncio.TaskGroup() as group:
         group.create_task(answer_logins(callout, responder))
         group.create_task(Follower(stored, accounts, told).run())
+        group.create_task(keep_readers(NatsLogin(port, READER_USER, known.system)))
 
 
 async def _work(

@@ -112,10 +112,10 @@ def private_ca_fingerprint(certificate: Path) -> bytes | None:
     """
     chain = read_chain(certificate)
     last = chain[-1]
-    if not _issued(last, last) or _is_public(last):
+    if not issued(last, last) or _is_public(last):
         return None
     for subject, issuer in pairwise(chain):
-        if not _issued(subject, issuer):
+        if not issued(subject, issuer):
             raise TlsFileError(
                 f"{certificate} ends in a certificate that did not issue those before it; nothing "
                 "was started; order the file: server, intermediates, CA"
@@ -202,7 +202,8 @@ def _check_time(path: Path, served: x509.Certificate, now: datetime) -> None:
         _log.warning("certificate expires soon", until=served.not_valid_after_utc.isoformat())
 
 
-def _issued(subject: x509.Certificate, issuer: x509.Certificate) -> bool:
+def issued(subject: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether one certificate is signed by another one directly."""
     try:
         subject.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):

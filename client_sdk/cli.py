@@ -46,8 +46,8 @@ def enroll(
     """Redeem an invitation and make this device's store; call again after a crash."""
     with reported_errors():
         line = first_line(invitation)
-        if broker_url is not None:
-            parse_broker_url(broker_url)
+        for url in broker_url or ():
+            parse_broker_url(url)
         passphrase = read_passphrase(passphrase_file)
         new = not store_exists(store)
         enrolled = asyncio.run(
@@ -148,6 +148,7 @@ def status(
             "address": messenger.address,
             "role": messenger.role,
             "connection": connection,
+            "broker_url": await messenger.broker_url(),
             **counts._asdict(),
             "verified": [user for user, one in identities.items() if one is Identity.VERIFIED],
             "changed": [user for user, one in identities.items() if one is Identity.CHANGED],

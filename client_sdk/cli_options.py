@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from client_sdk.delivery.broker import BrokerUrls
 from client_sdk.lines import lines_of
 from client_sdk.messenger import Messenger
 from client_sdk.printing import open_stdin, reported_errors
@@ -28,7 +29,8 @@ PassphraseFile = Annotated[
     typer.Option("--passphrase-file", help=f"Read the passphrase here (or {PASSPHRASE_VARIABLE})."),
 ]
 BrokerUrl = Annotated[
-    str | None, typer.Option("--broker-url", help="In place of the invitation's address.")
+    list[str] | None,
+    typer.Option("--broker-url", help="In place of the invitation's addresses; may be repeated."),
 ]
 
 
@@ -91,7 +93,7 @@ def look(opened: Opened, show: Callable[[Messenger], Awaitable[None]]) -> None:
 def look_online(
     store: Path,
     passphrase_file: Path | None,
-    broker_url: str | None,
+    broker_url: BrokerUrls,
     show: Callable[[Messenger], Awaitable[None]],
 ) -> None:
     """Run one command on a device that is connected, where it can be; errors end the program."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from client_sdk.core.recovery_code import decode_recovery_code, encode_recovery_code
 from client_sdk.core.signatures import verify_device_list
+from client_sdk.delivery.broker import BrokerUrls, urls_of
 from client_sdk.delivery.enrollment import begin, finish, stage_of
 from client_sdk.delivery.errors import (
     InvitationRefusedError,
@@ -29,7 +30,7 @@ Begin = Callable[[ClientStore], Awaitable[DeviceRecord]]
 
 
 async def enroll(
-    invitation: str, store: Path, passphrase: str | None, broker_url: str | None
+    invitation: str, store: Path, passphrase: str | None, broker_url: BrokerUrls
 ) -> Enrolled:
     """Redeem an invitation under a new account key, or a link code; see ``Messenger.enroll``."""
     if is_link_code(invitation):
@@ -51,7 +52,7 @@ async def enroll(
 
 
 async def _link(
-    code: LinkCode, store: Path, passphrase: str | None, broker_url: str | None
+    code: LinkCode, store: Path, passphrase: str | None, broker_url: BrokerUrls
 ) -> Enrolled:
     urls = _urls(code.invitation, broker_url)
     linked = await _join(store, passphrase, urls, lambda opened: link_device(opened, code, urls))
@@ -64,7 +65,7 @@ async def recover(
     store: Path,
     recovery_code: str,
     passphrase: str | None,
-    broker_url: str | None,
+    broker_url: BrokerUrls,
 ) -> Enrolled:
     """Redeem an invitation under the account key in a recovery code, see ``Messenger.recover``."""
     parsed = parse_any_invitation(invitation)
@@ -100,9 +101,10 @@ def _check_own_list(known: DeviceList, invitation: Invitation) -> None:
         ) from error
 
 
-def _urls(invitation: Invitation, broker_url: str | None) -> tuple[str, ...]:
-    urls = invitation.broker_urls if broker_url is None else (broker_url,)
-    return usable_urls(urls, pinned=invitation.ca_fingerprint is not None)
+def _urls(invitation: Invitation, broker_url: BrokerUrls) -> tuple[str, ...]:
+    return usable_urls(
+        urls_of(invitation, broker_url), pinned=invitation.ca_fingerprint is not None
+    )
 
 
 async def _join(

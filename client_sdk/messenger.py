@@ -8,7 +8,7 @@ from typing import Final, Self, TypeVar
 
 from client_sdk import entropy, joining
 from client_sdk.delivery.bell import wait_for
-from client_sdk.delivery.broker import transport_of
+from client_sdk.delivery.broker import BrokerUrls, transport_of, urls_of
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.consent import accept_user, set_blocked
 from client_sdk.delivery.context import Context, open_context
@@ -72,7 +72,7 @@ class Messenger(IdentityCalls, DeviceCalls):
         store: StorePath,
         *,
         passphrase: str | None = None,
-        broker_url: str | None = None,
+        broker_url: BrokerUrls = None,
     ) -> Enrolled:
         """Redeem an invitation: make keys, join the directory, publish prekeys.
 
@@ -83,7 +83,7 @@ class Messenger(IdentityCalls, DeviceCalls):
                 yours: then this waits until that device approves.
             store: Where the device's store is made, mode 0600.
             passphrase: Encrypts the store; without one a key file is made beside it.
-            broker_url: In place of the addresses in the invitation.
+            broker_url: One address or several, in place of those in the invitation.
 
         Raises:
             InvalidInvitationError: The line is not a whole invitation; nothing was stored.
@@ -103,7 +103,7 @@ class Messenger(IdentityCalls, DeviceCalls):
         *,
         recovery_code: str,
         passphrase: str | None = None,
-        broker_url: str | None = None,
+        broker_url: BrokerUrls = None,
     ) -> Enrolled:
         """Come back after losing all devices: a new device under the same account key.
 
@@ -116,7 +116,7 @@ class Messenger(IdentityCalls, DeviceCalls):
             store: Where the new device's store is made, mode 0600.
             recovery_code: What was shown when the account was made.
             passphrase: Encrypts the store; without one a key file is made beside it.
-            broker_url: In place of the addresses in the invitation.
+            broker_url: One address or several, in place of those in the invitation.
 
         Raises:
             InvalidRecoveryCodeError: It has a typing error; nothing was changed: call again.
@@ -136,7 +136,7 @@ class Messenger(IdentityCalls, DeviceCalls):
         store: StorePath,
         *,
         passphrase: str | None = None,
-        broker_url: str | None = None,
+        broker_url: BrokerUrls = None,
         online: bool = True,
     ) -> AsyncIterator[Self]:
         """Open a device: it connects, catches up and stays connected until the context is left.
@@ -146,7 +146,8 @@ class Messenger(IdentityCalls, DeviceCalls):
         Args:
             store: The device's store.
             passphrase: What the store was made with.
-            broker_url: In place of the addresses in the invitation; a pinned CA stays pinned.
+            broker_url: One address or several, in place of those in the invitation; a pinned CA
+                stays pinned.
             online: False only reads and writes the store; another process may be connected.
 
         Raises:
@@ -161,7 +162,7 @@ class Messenger(IdentityCalls, DeviceCalls):
         try:
             own = await load_own(opened)
             invitation = own.record.invitation
-            urls = invitation.broker_urls if broker_url is None else (broker_url,)
+            urls = urls_of(invitation, broker_url)
             login = Login(own.address, password_text(own.record.credential))
             transport = transport_of(opened, invitation, urls, login)
             context = open_context(opened, own)
@@ -312,6 +313,10 @@ class Messenger(IdentityCalls, DeviceCalls):
     async def unblock(self, user: str) -> None:
         """Take a block back."""
         await set_blocked(self._context, parse_user(user), blocked=False)
+
+    async def broker_url(self) -> str | None:
+        """Return the address that the last connection was made to; None before the first."""
+        return await self._context.store.last_broker()
 
     async def counts(self) -> Counts:
         """Return how much waits: queued, under way, unread, one-time prekeys uploaded."""

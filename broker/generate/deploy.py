@@ -15,6 +15,7 @@ from broker.addresses import pinned_ca, public_host, url_of
 from broker.errors import DataDirectoryError, UnsafeError
 from broker.generate import mosquitto, nats
 from broker.generate.files import make_folder, write_private
+from broker.generate.routes import unfit_certificate
 from broker.generate.rules import require_deployable
 from broker.safety import Level, unsafe_files
 from broker.settings import BrokerSettings
@@ -54,6 +55,7 @@ def require_safe_deployment(settings: BrokerSettings) -> None:
     """
     require_deployable(settings)
     refused = [one.text for one in unsafe_files(settings) if one.level is Level.REFUSED]
+    refused += unfit_certificate(settings)
     if refused:
         raise UnsafeError(f"{'; '.join(refused)}; nothing was written or started")
 

@@ -11,9 +11,19 @@ SECRETS_FILE: Final = "secrets.conf"
 MAIL_ACCOUNT: Final = "MAIL"
 CALLOUT_USER: Final = "accounts"
 SYSTEM_USER: Final = "system"
+READER_USER: Final = "readers"
+
+RETAINED_STREAM: Final = "$MQTT_rmsgs"
+"""Where nats-server keeps retained messages: the mail that waits."""
 
 MAX_ACK_PENDING: Final = 10_000
 """Deliveries at QoS 1 that one subscription has not acknowledged."""
+
+ROUTE_TLS_SECONDS: Final = 5
+"""How long nodes take to agree on TLS at most; 2 by default, little for a busy machine."""
+
+MAX_COPIES: Final = 3
+"""Of each message: one lost node leaves two that agree."""
 
 LOGIN_SECONDS: Final = 3
 """How long a login waits for `ratchetmq accounts` to answer."""
@@ -72,7 +82,17 @@ accounts {{
   LOGINS: {{ users: [
     {{ user: "{callout}", password: $callout_password, allowed_connection_types: ["STANDARD"] }}
   ] }}
-  {mail}: {{ jetstream: enabled }}
+  {mail}: {{ jetstream: enabled, users: [
+    # Has each node's list of waiting mail survive the loss of another node; see ADR 0087.
+    {{ user: "{readers}", password: $system_password, allowed_connection_types: ["STANDARD"]
+      permissions: {{
+        publish: [
+          "$JS.API.STREAM.INFO.{stream}"
+          "$JS.API.CONSUMER.LIST.{stream}"
+          "$JS.API.CONSUMER.CREATE.{stream}.>"
+        ]
+        subscribe: ["_INBOX.>"] }} }}
+  ] }}
   SYSTEM: {{ users: [
     {{ user: "{system}", password: $system_password, allowed_connection_types: ["STANDARD"] }}
   ] }}
@@ -83,7 +103,7 @@ authorization {{
   auth_callout {{
     issuer: $issuer
     account: LOGINS
-    auth_users: ["{callout}", "{system}"]
+    auth_users: ["{callout}", "{system}", "{readers}"]
   }}
 }}
 """
@@ -142,12 +162,13 @@ def configuration(settings: BrokerSettings, folder: Path, node: int = 0) -> str:
         folder: The absolute folder of all generated files.
         node: Which of ``settings.cluster_nodes`` it is for.
     """
-    copies = len(settings.cluster_nodes)
+    copies = copies_of(settings)
     text = _CONFIG.format(
         folder=folder,
         name=config_file(settings, node),
         data=settings.data_dir,
-        url=f"mqtt{'s' if settings.has_tls else ''}://…:{settings.port}",
+        url=" --broker-url ".join(settings.public_urls)
+        or f"mqtt{'s' if settings.has_tls else ''}://…:{settings.port}",
         server=f"ratchetmq-{node + 1}",
         loopback=LOOPBACK,
         nats_port=settings.nats_port,
@@ -158,15 +179,25 @@ def configuration(settings: BrokerSettings, folder: Path, node: int = 0) -> str:
         host=_bracketed(settings.host),
         port=settings.port,
         pending=MAX_ACK_PENDING,
-        replicas=f"  stream_replicas: {min(copies, 3)}\n" if copies else "",
+        replicas=f"  stream_replicas: {copies}\n" if settings.cluster_nodes else "",
         tls=_tls(settings),
     )
     if settings.ws_port is not None:
         text += "\n" + _websocket(settings)
     text += _ACCOUNTS.format(
-        callout=CALLOUT_USER, mail=MAIL_ACCOUNT, system=SYSTEM_USER, seconds=LOGIN_SECONDS
+        callout=CALLOUT_USER,
+        mail=MAIL_ACCOUNT,
+        readers=READER_USER,
+        stream=RETAINED_STREAM,
+        system=SYSTEM_USER,
+        seconds=LOGIN_SECONDS,
     )
-    return text + (_cluster(settings, node) if copies else "")
+    return text + (_cluster(settings, node) if settings.cluster_nodes else "")
+
+
+def copies_of(settings: BrokerSettings) -> int:
+    """Return how many nodes keep each message."""
+    return min(max(len(settings.cluster_nodes), 1), MAX_COPIES)
 
 
 def store_folder(settings: BrokerSettings, node: int = 0) -> Path:
@@ -231,7 +262,7 @@ def _cluster(settings: BrokerSettings, node: int) -> str:
     own = settings.cluster_nodes[node]
     routes = [f"    $route_{number}" for number in range(1, len(settings.cluster_nodes) + 1)]
     return _CLUSTER.format(
-        copies=min(len(settings.cluster_nodes), 3),
+        copies=copies_of(settings),
         listen=own,
         routes="\n".join(routes),
         tls=_route_tls(settings),
@@ -244,7 +275,7 @@ def _route_tls(settings: BrokerSettings) -> str:
     return (
         "  # Nodes show their certificates to each other: they have to be for clients, too.\n"
         f'  tls {{ cert_file: "{settings.tls_cert}", key_file: "{settings.tls_key}",'
-        f' ca_file: "{settings.tls_ca}", verify: true }}\n'
+        f'\n    ca_file: "{settings.tls_ca}", verify: true, timeout: {ROUTE_TLS_SECONDS} }}\n'
     )
 
 

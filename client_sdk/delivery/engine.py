@@ -26,7 +26,12 @@ from client_sdk.delivery.upkeep import Upkeep
 from client_sdk.machine.changes import Changes, Message
 from client_sdk.machine.events import LoginInUse, LoginRefused
 from client_sdk.transport.backoff import reconnect_delay
-from client_sdk.transport.errors import ConnectionLostError, LoginRefusedError, TransportError
+from client_sdk.transport.errors import (
+    BrokerSilentError,
+    ConnectionLostError,
+    LoginRefusedError,
+    TransportError,
+)
 from client_sdk.transport.ports import Connection, Incoming, Transport
 from client_sdk.wire import topics
 from client_sdk.wire.errors import ProtocolError
@@ -159,7 +164,9 @@ class Engine:
                 self.last_error = _first(group, self.last_error)
                 refusals = 0
                 lived, was_up = time.monotonic() - began, self._was_up
-                short = short + 1 if was_up and lived < SHORT_CONNECTION_SECONDS else 0
+                # A cluster that lost a node ends connections too, but not in the midst of its work.
+                pushed = was_up and not isinstance(self.last_error, BrokerSilentError)
+                short = short + 1 if pushed and lived < SHORT_CONNECTION_SECONDS else 0
                 failures = 0 if was_up else failures + 1
                 delay = reconnect_delay(failures, entropy.draw_bytes(1)[0] / 255)
                 if short >= SHORT_CONNECTIONS:

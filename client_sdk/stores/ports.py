@@ -101,6 +101,14 @@ class ClientStore(HealingStore, Protocol):
         """Keep the certificate of the pinned CA in place of an earlier one."""
         ...
 
+    async def last_broker(self) -> str | None:
+        """Return the address that the last connection was made to, or None before the first."""
+        ...
+
+    async def keep_last_broker(self, url: str) -> None:
+        """Keep the address of a connection that was made, in place of an earlier one."""
+        ...
+
     async def reserve(self, counter: str, count: int) -> int:
         """Take ``count`` numbers of a counter for good; return the first, from 1."""
         ...

@@ -13,12 +13,12 @@ from client_sdk.machine.changes import (
     StreamPosition,
 )
 from client_sdk.stores import rows
+from client_sdk.stores.broker_queries import BrokerQueries
 from client_sdk.stores.healing_rows import HealingQueries
 from client_sdk.stores.history_queries import HistoryQueries
 from client_sdk.stores.identity_queries import IdentityQueries
 from client_sdk.stores.late_queries import LateQueries
 from client_sdk.stores.outbox_queries import OutboxQueries
-from client_sdk.stores.pin_queries import PinQueries
 from client_sdk.stores.ports import (
     Counts,
     Snapshot,
@@ -37,7 +37,7 @@ class StoreQueries(
     HealingQueries,
     LateQueries,
     IdentityQueries,
-    PinQueries,
+    BrokerQueries,
     Statements,
 ):
     """All of ``ClientStore`` in SQL; what the file is and who may read it is decided elsewhere."""

@@ -108,6 +108,9 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     """
     CREATE TABLE pinned_ca (id INTEGER PRIMARY KEY CHECK (id = 1), certificate BLOB NOT NULL);
     """,
+    """
+    CREATE TABLE last_broker (id INTEGER PRIMARY KEY CHECK (id = 1), url TEXT NOT NULL);
+    """,
 )
 """One script a version: script n takes a store from version n - 1 to n."""
 

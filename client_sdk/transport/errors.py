@@ -27,6 +27,12 @@ class ConnectionLostError(TransportError):
     code = "connection_lost"
 
 
+class BrokerSilentError(ConnectionLostError):
+    """The connection ended after the broker had left a publication unanswered for a while."""
+
+    code = "broker_silent"
+
+
 class SubscriptionRefusedError(TransportError):
     """The broker does not let this login read what it asked for."""
 

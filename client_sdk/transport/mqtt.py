@@ -5,6 +5,7 @@ import logging
 import math
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,17 +18,20 @@ from paho.mqtt.client import (
     Client,
 )
 
+from client_sdk.transport.addresses import Addresses, AddressMemory
 from client_sdk.transport.errors import (
     BrokerNotTrustedError,
+    BrokerSilentError,
     BrokerUnreachableError,
     ConnectionLostError,
     LoginRefusedError,
     SubscriptionRefusedError,
+    TransportError,
 )
 from client_sdk.transport.ports import Connection, Incoming
 from client_sdk.transport.tls import CaPin
 from client_sdk.transport.trust import Trust
-from client_sdk.transport.urls import BrokerAddress, parse_broker_url, usable_urls
+from client_sdk.transport.urls import BrokerAddress, usable_urls
 
 KEEPALIVE_SECONDS: Final = 30
 ANSWER_TIMEOUT_SECONDS: Final = 10.0
@@ -40,6 +44,9 @@ connection ends, so that after this many a new one is made."""
 
 SUBSCRIBE_QOS: Final = 0
 """The clear acknowledges a message; what a slow connection drops comes with the next resync."""
+
+SILENT_SECONDS: Final = 1.0
+"""A broker that works acknowledges within milliseconds."""
 
 REFUSED_SUBSCRIPTION: Final = 0x80
 _REFUSED_LOGIN: Final = {
@@ -65,30 +72,38 @@ class Login:
 
 
 class MqttTransport:
-    """The way to one broker, tried at each of its addresses in turn."""
+    """The way to one broker; one address after the other is tried, see ``Addresses``."""
 
-    def __init__(self, urls: Sequence[str], login: Login, pin: CaPin | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        login: Login,
+        pin: CaPin | None = None,
+        memory: AddressMemory | None = None,
+    ) -> None:
         """Keep addresses and login; nothing is opened yet.
 
         Args:
             urls: Addresses of one broker, of any schemes; see ``usable_urls``.
             login: Whose connection it is.
             pin: The private CA that alone is trusted; None trusts the system's authorities.
+            memory: Keeps which address answered last, beyond the life of the process.
 
         Raises:
             InvalidBrokerUrlError: A URL is no broker address, or there is none.
             UnencryptedBrokerError: There is a pin, and no address can be used under it.
         """
         usable = usable_urls(urls, pinned=pin is not None)
-        self._addresses = tuple(parse_broker_url(url) for url in usable)
+        self._addresses = Addresses(usable, login.username, memory)
         self._login = login
         self._trust = Trust(pin)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
         """Open one connection, see ``Transport``."""
-        client = await self._open()
+        url, client = await self._open()
         try:
+            await self._addresses.answered(url)
             yield MqttConnection(client)
         finally:
             try:
@@ -97,31 +112,34 @@ class MqttTransport:
             except aiomqtt.MqttError as error:
                 _logger.debug("closing: %s", error)
 
-    async def _open(self) -> aiomqtt.Client:
-        unreachable: Exception | None = None
-        untrusted: BrokerNotTrustedError | None = None
-        for address in self._addresses:
+    async def _open(self) -> tuple[str, aiomqtt.Client]:
+        failures: list[TransportError] = []
+        for url, address in await self._addresses.in_turn():
             try:
-                async with _answer_in_time():
-                    context = await self._trust.context(address)
-                    return await _entered(_client(address, self._login, context))
-            except BrokerNotTrustedError as error:
-                untrusted = untrusted or error
-            except aiomqtt.MqttCodeError as error:
-                if _code(error) in _REFUSED_LOGIN:
-                    raise LoginRefusedError(
-                        "the broker refused this login: it was revoked or never valid, or the "
-                        "server cannot check logins now; nothing was changed"
-                    ) from error
-                unreachable = error
-            except (aiomqtt.MqttError, OSError, UnicodeError) as error:
-                unreachable = error
-        if untrusted is not None:  # it tells more than that others did not answer
-            raise untrusted
-        shown = ", ".join(address.authority for address in self._addresses)
+                return url, await self._open_at(address)
+            except TransportError as error:
+                failures.append(error)
+        # What a broker said tells more than that others did not answer.
+        for kind in (LoginRefusedError, BrokerNotTrustedError):
+            for failure in failures:
+                if isinstance(failure, kind):
+                    raise failure
         raise BrokerUnreachableError(
-            f"no broker answers at {shown}: start it, or check the address"
-        ) from unreachable
+            f"no broker answers at {self._addresses}: start it, or check the address"
+        ) from failures[-1]
+
+    async def _open_at(self, address: BrokerAddress) -> aiomqtt.Client:
+        try:
+            async with _answer_in_time():
+                context = await self._trust.context(address)
+                return await _entered(_client(address, self._login, context))
+        except (aiomqtt.MqttError, OSError, UnicodeError) as error:
+            if isinstance(error, aiomqtt.MqttCodeError) and _code(error) in _REFUSED_LOGIN:
+                raise LoginRefusedError(
+                    "the broker refused this login: it was revoked or never valid, or the "
+                    "server cannot check logins now; nothing was changed"
+                ) from error
+            raise BrokerUnreachableError(f"no broker answers at {address.authority}") from error
 
 
 class MqttConnection:
@@ -131,6 +149,8 @@ class MqttConnection:
         """Wrap a client that is connected."""
         self._client = client
         self._abandoned = 0
+        self._unanswered: dict[object, float] = {}
+        """When each publication left that was not acknowledged yet, the oldest first."""
 
     async def subscribe(self, *filters: str) -> None:
         """Subscribe at ``SUBSCRIBE_QOS``, see ``Connection``."""
@@ -154,6 +174,8 @@ class MqttConnection:
         """Publish at QoS 1, see ``Connection``."""
         if self._abandoned >= MAX_ABANDONED:
             raise ConnectionLostError("too many messages were never acknowledged")
+        this = object()
+        self._unanswered[this] = time.monotonic()
         try:
             async with _answer_in_time():
                 await self._client.publish(topic, payload, qos=1, retain=retain)
@@ -162,6 +184,8 @@ class MqttConnection:
         except asyncio.CancelledError:
             self._abandoned += 1
             raise
+        finally:
+            del self._unanswered[this]
 
     async def incoming(self) -> AsyncIterator[Incoming]:
         """Yield what arrives, see ``Connection``."""
@@ -173,6 +197,11 @@ class MqttConnection:
                 while not arrived.empty():
                     yield _incoming(arrived.get_nowait())
         except aiomqtt.MqttError as error:
+            oldest = next(iter(self._unanswered.values()), math.inf)
+            if time.monotonic() - oldest >= SILENT_SECONDS:
+                raise BrokerSilentError(
+                    "the connection ended, and the broker had not answered for a while"
+                ) from error
             raise ConnectionLostError("the connection to the broker ended") from error
 
 
@@ -210,7 +239,14 @@ def _client(address: BrokerAddress, login: Login, context: ssl.SSLContext | None
         websocket_headers=lambda headers: _upgrade_headers(headers, address),
     )
     client.pending_calls_threshold = 10 * MAX_IN_FLIGHT
+    # Where nobody waits for its end any more, the reason of it is no error of the program.
+    client._disconnected.add_done_callback(_taken)  # noqa: SLF001 - aiomqtt leaves it unread
     return client
+
+
+def _taken(ended: "asyncio.Future[None] | asyncio.Future[aiomqtt.Client]") -> None:
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _upgrade_headers(headers: dict[str, str], address: BrokerAddress) -> dict[str, str]:
@@ -241,8 +277,7 @@ def _incoming(message: aiomqtt.Message) -> Incoming:
 
 
 def _abandon(ended: "asyncio.Task[aiomqtt.Client]", paho: Client) -> None:
-    if not ended.cancelled():
-        ended.exception()
+    _taken(ended)
     paho.on_disconnect = None
     paho.disconnect()
 

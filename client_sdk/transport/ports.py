@@ -42,7 +42,10 @@ class Connection(Protocol):
         ...
 
     def incoming(self) -> AsyncIterator[Incoming]:
-        """Yield what arrives, in order; raises ConnectionLostError when the connection ends."""
+        """Yield what arrives, in order; raises ConnectionLostError when the connection ends.
+
+        It is a BrokerSilentError where the broker had stopped to answer before.
+        """
         ...
 
 

@@ -1,5 +1,6 @@
 """Certificates for tests: one that signs itself, valid from and to when a test says."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,14 +12,18 @@ from cryptography.x509.oid import NameOID
 
 
 def write_certificate(
-    folder: Path, *, begins: timedelta = timedelta(0), ends: timedelta = timedelta(days=365)
+    folder: Path,
+    *,
+    begins: timedelta = timedelta(0),
+    ends: timedelta = timedelta(days=365),
+    usages: Sequence[x509.ObjectIdentifier] = (),
 ) -> tuple[Path, Path]:
-    """Return certificate and private key; times count from now."""
+    """Return certificate and private key; times count from now; no usage is every usage."""
     folder.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC) - timedelta(seconds=5)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -27,8 +32,10 @@ def write_certificate(
         .not_valid_before(min(now + begins, now + ends - timedelta(days=1)))
         .not_valid_after(now + ends)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
     )
+    if usages:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    certificate = builder.sign(key, hashes.SHA256())
     cert_file, key_file = folder / "tls.crt", folder / "tls.key"
     cert_file.write_bytes(certificate.public_bytes(Encoding.PEM))
     key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

@@ -1,37 +1,27 @@
 """What `ratchetmq config` writes is loaded by the real broker, and means what it says."""
 
 import asyncio
-import contextlib
-import shutil
 import ssl
 import stat
-from collections.abc import Awaitable
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from broker.errors import BrokerProgramError, DataDirectoryError, UnsafeError
 from broker.generate.deploy import write_deployment
-from broker.serve_other import Kept, keep_accounts
 from broker.settings import BrokerSettings
 from broker.settings_sources import load_settings
 from keydir.data import make_login
-from tests.brokers.accounts_deployment import Deployment, ended, opened
 from tests.brokers.certificates import write_certificate
 from tests.brokers.other_brokers import (
     deployed,
     free_ports,
     made_settings,
-    new_secret,
-    require_program,
     running,
 )
 from tests.brokers.raw_client import RawClient
 from tests.e2e.programs import run
 
-CLUSTER_SECONDS = 90
-TRY_SECONDS = 5
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -83,64 +73,6 @@ async def test_the_ready_settings_are_loaded_with_a_certificate(
             )
             assert writer.get_extra_info("ssl_object").version() in {"TLSv1.2", "TLSv1.3"}
             writer.close()
-
-
-async def test_three_nodes_of_nats_load_theirs_and_share_logins_and_waiting_mail(
-    tmp_path: Path,
-) -> None:
-    program = require_program("nats")
-    routes = [f"127.0.0.1:{port}" for port in free_ports(3)]
-    first = made_settings("nats", tmp_path / "data", cluster_nodes=routes)
-    nodes = []
-    async with AsyncExitStack() as stack:
-        for node in range(3):
-            port, nats_port = free_ports(2)
-            own = first.model_copy(update={"port": port, "nats_port": nats_port})
-            config = deployed(own, tmp_path / "out")[node]
-            # Of one folder on one machine: the next node's ports replace these.
-            kept = tmp_path / "out" / f"node-{node}.conf"
-            shutil.copy(config, kept)
-            await stack.enter_async_context(running(own, kept, program))
-            nodes.append(own)
-        store, reader = stack.enter_context(opened(first.data_dir))
-        kept_accounts = Kept(nodes[0], tmp_path / "out", lambda: None)
-        keeping = asyncio.create_task(keep_accounts(kept_accounts, reader, asyncio.Event()))
-        stack.push_async_callback(ended, keeping)
-        there = [Deployment(node.port, store) for node in nodes]
-        secret = new_secret()
-        for login in ("alice-1", "bob-1"):
-            there[0].enrol(login, secret)
-        topic = f"v1/u/bob-1/in/alice-1/{'a' * 26}"
-        async with asyncio.timeout(CLUSTER_SECONDS):
-            alice = await patiently(there[1], "alice-1", secret)
-            while not await answered(alice.publish(topic, b"sealed")):
-                await alice.close()
-                alice = await patiently(there[1], "alice-1", secret)
-            bob = await patiently(there[2], "bob-1", secret)
-            while not bob.messages:
-                await answered(bob.subscribe("v1/u/bob-1/in/+/+"))
-                await bob.until_quiet()
-        assert bob.messages[0].payload == b"sealed"
-        await alice.close()
-        await bob.close()
-
-
-async def patiently(there: Deployment, login: str, secret: str) -> RawClient:
-    """Log in; the first login on a new cluster waits until its nodes have agreed."""
-    while True:
-        client = await RawClient.open(there.port)
-        if await answered(client.connect(login, login, secret)) == 0:
-            return client
-        await client.close()
-        await asyncio.sleep(0.2)
-
-
-async def answered(asked: Awaitable[object]) -> object:
-    """Return the answer; None where a cluster that has not agreed yet gives none."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(TRY_SECONDS):
-            return await asked
-    return None
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "nats"])

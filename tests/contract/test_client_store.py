@@ -135,6 +135,13 @@ async def test_the_pinned_ca_is_kept_and_replaced(store: ClientStore) -> None:
     assert await store.pinned_ca() == b"second"
 
 
+async def test_the_address_that_answered_last_is_kept_and_replaced(store: ClientStore) -> None:
+    assert await store.last_broker() is None
+    await store.keep_last_broker("mqtts://first")
+    await store.keep_last_broker("mqtts://second")
+    assert await store.last_broker() == "mqtts://second"
+
+
 async def test_all_rows_of_a_user_come_back_as_they_were_written(store: ClientStore) -> None:
     peer = Peer(
         BOB,

@@ -287,6 +287,9 @@ def test_no_network(user: User, contact: User) -> None:
     one_clear_line(queued, 0, "no broker")
     assert queued.row["state"] == "queued"
     assert user.run("status", *away).row["connection"] == "broker_unreachable"
+    there = user.login()
+    both = (*away, "--broker-url", f"mqtt://{there.host}:{there.port}")
+    assert user.run("status", *both).row["connection"] == "connected"
     assert user.run("listen", "--timeout", "1", *away).code == 3
     one_clear_line(user.run("safety-number", contact.name, *away), 1)
     one_clear_line(user.run("send", contact.name, "x", "--broker-url", "http://x"), 2, "address")

@@ -69,6 +69,11 @@ def test_no_ready_file_holds_a_secret() -> None:
         ("nats", {"cluster_nodes": ["127.0.0.1:1"] * 3}, "named twice"),
         ("nats", {"cluster_nodes": ["127.0.0.1:1", "127.0.0.1", "127.0.0.1:3"]}, "host:port"),
         ("nats", {"cluster_nodes": ["a.example:1", "b.example:1", "c.example:1"]}, "tls_ca"),
+        (
+            "nats",
+            {"cluster_nodes": ["a.example:1", "b.example:1", "c.example:1"], "allow_plaintext": 1},
+            "tls_ca",
+        ),
         ("mosquitto", {"data_dir": "/da\nta"}, "data_dir"),
         ("nats", {"data_dir": '/da"ta'}, "data_dir"),
         ("mosquitto", {"host": "127.0.0.1#x", "allow_plaintext": True}, "host"),
@@ -88,6 +93,24 @@ def test_a_cluster_has_three_or_five_nodes(count: int, taken: bool) -> None:
     nodes = [f"127.0.0.1:{6222 + number}" for number in range(count)]
     assert (count <= MAX_NODES) or not taken
     assert (list(refusals(made("nats", cluster_nodes=nodes))) == []) is taken
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "mq1.example"])
+def test_logins_are_asked_for_on_loopback_wherever_devices_connect(host: str) -> None:
+    settings = made("nats", host=host, allow_plaintext=True, nats_port=4333)
+    listening = [
+        line for line in nats.configuration(settings, Path("/out")).splitlines() if "listen" in line
+    ]
+    assert listening == ['listen: "127.0.0.1:4333"', f'  listen: "{host}:1883"']
+
+
+@pytest.mark.parametrize(("nodes", "copies"), [(0, 1), (3, 3), (5, 3)])
+def test_a_cluster_keeps_three_copies(nodes: int, copies: int) -> None:
+    named = [f"127.0.0.1:{6222 + number}" for number in range(nodes)]
+    settings = made("nats", cluster_nodes=named)
+    text = nats.configuration(settings, Path("/out"))
+    assert nats.copies_of(settings) == copies
+    assert (f"stream_replicas: {copies}\n" in text) is bool(nodes)
 
 
 def test_the_user_name_is_the_client_id_under_the_listener() -> None:

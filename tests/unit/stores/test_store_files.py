@@ -303,6 +303,18 @@ async def test_a_store_of_version_5_has_no_pinned_ca_and_can_keep_one(path: Path
     await store.close()
 
 
+async def test_a_store_of_version_6_does_not_know_yet_which_address_answered(path: Path) -> None:
+    database = await make_version(path, 6)
+    database.execute("INSERT INTO pinned_ca VALUES (1, x'01')")
+    database.close()
+    store = SqliteStore.open(path, PASSPHRASE)
+    assert await store.pinned_ca() == b"\x01"
+    assert await store.last_broker() is None
+    await store.keep_last_broker("mqtts://mq1")
+    assert await store.last_broker() == "mqtts://mq1"
+    await store.close()
+
+
 async def test_no_planted_secret_lies_in_any_file(path: Path) -> None:
     text, private, record = "planted text", b"planted private key " * 2, b"planted session record"
     store = SqliteStore.create(path, PASSPHRASE)

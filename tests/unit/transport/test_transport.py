@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client_sdk.transport.addresses import spread
 from client_sdk.transport.backoff import FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, reconnect_delay
 from client_sdk.transport.errors import (
     BrokerUnreachableError,
@@ -150,3 +151,24 @@ def test_the_delay_lies_in_the_upper_half_of_a_ceiling_that_doubles(
     assert ceiling / 2 <= delay <= ceiling <= MAX_DELAY_SECONDS
     assert delay <= reconnect_delay(attempt, 1)
     assert reconnect_delay(attempt, jitter) <= reconnect_delay(attempt + 1, jitter)
+
+
+NODES = ["mqtts://a", "mqtts://b", "mqtts://c"]
+
+
+@given(st.text(alphabet="abc-0123456789", max_size=12), st.permutations([*NODES, "wss://a"]))
+def test_a_login_tries_every_address_once_and_the_schemes_in_the_given_order(
+    login: str, urls: list[str]
+) -> None:
+    tried = spread(urls, login)
+    assert tried == spread(urls, login)
+    assert sorted(tried) == sorted(urls)
+    others = [url for url in tried if url != "wss://a"]
+    assert tried.index("wss://a") == (0 if urls[0] == "wss://a" else 3)
+    given = [url for url in urls if url != "wss://a"]
+    assert others in [given[first:] + given[:first] for first in range(3)]
+
+
+def test_devices_begin_at_different_nodes_of_a_cluster() -> None:
+    first = [spread(NODES, f"user{number}-1")[0] for number in range(300)]
+    assert min(first.count(node) for node in NODES) > 60
