@@ -22,6 +22,10 @@ LIST_SUBJECT: Final = f"$JS.API.CONSUMER.LIST.{RETAINED_STREAM}"
 CREATE_SUBJECT: Final = f"$JS.API.CONSUMER.CREATE.{RETAINED_STREAM}"
 DELETE_SUBJECT: Final = f"$JS.API.CONSUMER.DELETE.{RETAINED_STREAM}"
 NOBODY: Final = "_INBOX.nobody"
+OWN_NAME: Final = f"{RETAINED_STREAM}_"
+"""How the names begin that nodes give; somebody else's consumers are left alone."""
+
+RETRY_SECONDS: Final = 5.0
 
 Config = dict[str, Any]
 
@@ -44,7 +48,7 @@ async def keep_readers(login: NatsLogin) -> None:
                         await asyncio.sleep(LOOK_SECONDS)
         except NatsError as error:
             _log.warning("readers of waiting mail are not looked after", reason=str(error))
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 class Readers:
@@ -63,10 +67,11 @@ class Readers:
         if "error" in listed:  # a cluster that elects answers later
             self.missing = set()
             return
-        configs = [one["config"] for one in listed.get("consumers") or []]
         missing = set(listed.get("missing") or [])
         known = {name: config for name, config in self._known.items() if name in missing}
-        known |= {config["name"]: config for config in configs}
+        for config in (one.get("config") or {} for one in listed.get("consumers") or []):
+            if str(config.get("name")).startswith(OWN_NAME):
+                known[config["name"]] = config
         if known.keys() != self._known.keys():
             _log.info("readers of waiting mail", count=len(known))
         self._known = known
