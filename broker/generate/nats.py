@@ -83,13 +83,13 @@ accounts {{
     {{ user: "{callout}", password: $callout_password, allowed_connection_types: ["STANDARD"] }}
   ] }}
   {mail}: {{ jetstream: enabled, users: [
-    # Has each node's list of waiting mail survive the loss of another node; see ADR 0087.
+    # Makes what a node learns of waiting mail from again when another node is lost; see ADR 0087.
     {{ user: "{readers}", password: $system_password, allowed_connection_types: ["STANDARD"]
       permissions: {{
         publish: [
-          "$JS.API.STREAM.INFO.{stream}"
           "$JS.API.CONSUMER.LIST.{stream}"
           "$JS.API.CONSUMER.CREATE.{stream}.>"
+          "$JS.API.CONSUMER.DELETE.{stream}.*"
         ]
         subscribe: ["_INBOX.>"] }} }}
   ] }}

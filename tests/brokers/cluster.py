@@ -28,6 +28,7 @@ SYNC_ALWAYS: Final = "  sync_interval: always\n"
 _SETTINGS: Final = """\
 broker = "nats"
 data_dir = "{data}"
+log_level = "info"
 host = "127.0.0.1"
 port = {port}
 nats_port = {nats_port}
@@ -115,7 +116,11 @@ class Cluster:
         accounts = json.loads(answers[0])["data"]["account_details"]
         streams = [stream for account in accounts for stream in account["stream_detail"]]
         (leader,) = [one["cluster"]["leader"] for one in streams if one["name"] == RETAINED_STREAM]
-        return int(leader.removeprefix("ratchetmq-")) - 1
+        return self.number_of_name(leader)
+
+    def number_of_name(self, name: str) -> int:
+        """Return which node a server is."""
+        return int(name.removeprefix("ratchetmq-")) - 1
 
     def kill_node(self, number: int) -> None:
         """End a node by SIGKILL; what stands beside it waits for it."""

@@ -5,11 +5,12 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from broker.accounts.nats_client import NatsError, NatsLogin, connected
-from broker.accounts.nats_readers import LIST_SUBJECT
+from broker.accounts.nats_readers import LIST_SECONDS, LIST_SUBJECT
 from broker.certs import CA_FILE, FOLDER, SERVER_FILE, SERVER_KEY_FILE
 from broker.generate.deploy import read_nats_accounts
 from broker.generate.nats import READER_USER, RETAINED_STREAM
@@ -20,8 +21,9 @@ from client_sdk.transport.tls import CaPin, PassingMemory
 from client_sdk.wire.verifier import stored_credential
 from keydir.data import read_ca_fingerprint
 from tests.brokers.accounts_deployment import opened
-from tests.brokers.cluster import NODES, START_SECONDS, Cluster
+from tests.brokers.cluster import NODES, START_SECONDS, Cluster, Node
 from tests.brokers.other_brokers import new_secret, require_program
+from tests.e2e.clinic import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -44,13 +46,13 @@ def way(cluster: Cluster, number: int, login: Login) -> MqttTransport:
     return MqttTransport([cluster.urls[number]], login, CaPin(fingerprint, PassingMemory()))
 
 
-async def publish(cluster: Cluster, number: int) -> None:
+async def publish(cluster: Cluster, number: int, payload: bytes = b"sealed") -> None:
     """Publish mail at a node; the first login on a new cluster waits until nodes have agreed."""
     async with asyncio.timeout(START_SECONDS):
         while True:
             try:
                 async with way(cluster, number, Login("alice-1", SECRET)).connect() as connection:
-                    return await connection.publish(TOPIC, b"sealed", retain=True)
+                    return await connection.publish(TOPIC, payload, retain=True)
             except* TransportError:
                 await asyncio.sleep(0.2)
 
@@ -101,23 +103,6 @@ def first_bytes(port: int, context: ssl.SSLContext) -> bytes:
         return b""
 
 
-async def test_every_nodes_reader_of_waiting_mail_has_a_copy_on_each_node(
-    cluster: Cluster,
-) -> None:
-    for number in range(NODES):
-        await publish(cluster, number)  # a node makes its reader for the first device
-    async with asyncio.timeout(START_SECONDS):
-        while (found := await copies(cluster)) != [NODES] * NODES:
-            assert len(found) <= NODES
-            await asyncio.sleep(0.2)
-
-
-async def copies(cluster: Cluster) -> list[int]:
-    async with connected(reader(cluster)) as connection:
-        listed = json.loads(await connection.request(LIST_SUBJECT, b"{}"))
-    return [one["config"]["num_replicas"] for one in listed["consumers"]]
-
-
 async def test_who_looks_after_readers_may_do_nothing_else(cluster: Cluster) -> None:
     for subject in (f"$JS.API.STREAM.DELETE.{RETAINED_STREAM}", "v1.u.bob-1.in.alice-1.x"):
         with pytest.raises(NatsError, match="Permissions Violation"):
@@ -125,10 +110,69 @@ async def test_who_looks_after_readers_may_do_nothing_else(cluster: Cluster) -> 
 
 
 async def ask(cluster: Cluster, subject: str) -> None:
-    async with connected(reader(cluster)) as connection:
+    async with connected(reader(cluster, 0)) as connection:
         await connection.request(subject, b"{}")
 
 
-def reader(cluster: Cluster) -> NatsLogin:
+async def test_a_node_learns_of_new_mail_when_the_node_with_its_reader_is_lost(
+    cluster: Cluster,
+) -> None:
+    for number in range(NODES):
+        await publish(cluster, number)  # a node makes its reader for the first device
+    known = lambda: all(knows_all(node) for node in cluster.nodes)  # noqa: E731
+    await asyncio.to_thread(until, known, "readers are known", START_SECONDS)
+    before = await readers(cluster, 0)
+    lost = cluster.number_of_name(before[0]["cluster"]["leader"])
+    staying = [number for number in range(NODES) if number != lost]
+    cluster.kill_node(lost)
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not await all_are_read(cluster, staying[0], before, lost):
+                pass
+        await publish(cluster, staying[0], b"since the loss")
+        for number in staying:
+            async with (
+                asyncio.timeout(START_SECONDS),
+                way(cluster, number, Login("bob-1", SECRET)).connect() as bob,
+            ):
+                while await waiting(bob) != b"since the loss":
+                    pass
+    finally:
+        cluster.start_node(lost)
+
+
+def knows_all(node: Node) -> bool:
+    assert node.accounts is not None
+    return f"readers of waiting mail count={NODES}" in node.accounts.errors
+
+
+async def all_are_read(
+    cluster: Cluster, number: int, before: list[dict[str, Any]], lost: int
+) -> bool:
+    """Tell whether whoever had a reader before has one on a node that is there."""
+    try:
+        now = await readers(cluster, number)
+    except (NatsError, LookupError):
+        await asyncio.sleep(0.5)
+        return False  # it elects
+    there = {
+        one["config"]["deliver_subject"]
+        for one in now
+        if one["cluster"].get("leader") and cluster.number_of_name(one["cluster"]["leader"]) != lost
+    }
+    if {one["config"]["deliver_subject"] for one in before} <= there:
+        return True
+    await asyncio.sleep(0.5)
+    return False
+
+
+async def readers(cluster: Cluster, number: int) -> list[dict[str, Any]]:
+    async with connected(reader(cluster, number)) as connection:
+        (listed,) = await connection.gather(LIST_SUBJECT, b"{}", LIST_SECONDS, 1)
+    found: list[dict[str, Any]] = json.loads(listed)["consumers"]
+    return found
+
+
+def reader(cluster: Cluster, number: int) -> NatsLogin:
     known = read_nats_accounts(cluster.nodes[0].folder)
-    return NatsLogin(cluster.nats_ports[0], READER_USER, known.system)
+    return NatsLogin(cluster.nats_ports[number], READER_USER, known.system)
