@@ -19,7 +19,6 @@ from client_sdk.cli_options import (
 )
 from client_sdk.handles import DeliveryFailedError, DeliveryTimeoutError, Sent
 from client_sdk.lines import lines_of
-from client_sdk.machine.changes import MessageState
 from client_sdk.machine.events import (
     CloneSuspected,
     Equivocation,
@@ -35,6 +34,7 @@ from client_sdk.machine.events import (
     StoreRolledBack,
 )
 from client_sdk.machine.identity import Identity
+from client_sdk.machine.rows import MessageState
 from client_sdk.messenger import Messenger
 from client_sdk.printing import (
     EXIT_FAILED,

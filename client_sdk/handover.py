@@ -7,8 +7,9 @@ from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.running import Running
 from client_sdk.handles import ReceivedMessage, received_message
-from client_sdk.machine.changes import Changes, Message, MessageState, ReceiptDue, StateChange
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.events import SetAside
+from client_sdk.machine.rows import Message, MessageState, ReceiptDue, StateChange
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import MessageId, UserName
 

@@ -29,10 +29,10 @@ from client_sdk.handles import (
 )
 from client_sdk.handover import Handover, MessageIterator
 from client_sdk.identities import IdentityCalls
-from client_sdk.machine.changes import Message, MessageState
 from client_sdk.machine.device import DeviceRecord, OwnDevice, Stage, load_device
 from client_sdk.machine.events import Event
 from client_sdk.machine.linking import stored_device
+from client_sdk.machine.rows import Message, MessageState
 from client_sdk.machine.state import PeerState
 from client_sdk.stores.ports import Counts
 from client_sdk.stores.sqlite import SqliteStore

@@ -8,7 +8,7 @@ from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.running import Running
 from client_sdk.handles import DeliveryTimeoutError
-from client_sdk.machine.changes import MessageState
+from client_sdk.machine.rows import MessageState
 from client_sdk.stores.ports import StoredMessage
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import DeviceAddress, MessageId

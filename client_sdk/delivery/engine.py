@@ -23,8 +23,9 @@ from client_sdk.delivery.pace import Pace, step
 from client_sdk.delivery.receipts import Receipts
 from client_sdk.delivery.rotation import rotation_loop
 from client_sdk.delivery.upkeep import Upkeep
-from client_sdk.machine.changes import Changes, Message
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.events import LoginInUse, LoginRefused
+from client_sdk.machine.rows import Message
 from client_sdk.transport.backoff import reconnect_delay
 from client_sdk.transport.errors import ConnectionLostError, LoginRefusedError, TransportError
 from client_sdk.transport.ports import Connection, Incoming, Transport

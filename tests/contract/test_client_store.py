@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from client_sdk import entropy
-from client_sdk.machine.changes import (
+from client_sdk.machine.changes import Changes, UserRevision
+from client_sdk.machine.rows import (
     AcceptedHandshake,
-    Changes,
     Message,
     MessageState,
     OpenedEnvelope,
@@ -24,7 +24,6 @@ from client_sdk.machine.changes import (
     SessionRow,
     StateChange,
     StreamPosition,
-    UserRevision,
 )
 from client_sdk.machine.streams import MAX_HELD
 from client_sdk.stores.errors import StaleSnapshotError, StoreError

@@ -5,16 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from client_sdk.machine.changes import (
-    Changes,
-    MessageState,
-    OutboxEnvelope,
-    Peer,
-    Receipted,
-    StateChange,
-    UserRevision,
-)
+from client_sdk.machine.changes import Changes, UserRevision
 from client_sdk.machine.identity import Identity
+from client_sdk.machine.rows import MessageState, OutboxEnvelope, Peer, Receipted, StateChange
 from client_sdk.stores.ports import ClientStore
 from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName

@@ -2,9 +2,9 @@
 
 import pytest
 
-from client_sdk.machine.changes import (
+from client_sdk.machine.changes import Changes, UserRevision
+from client_sdk.machine.rows import (
     CatchUp,
-    Changes,
     Late,
     Message,
     MessageState,
@@ -12,7 +12,6 @@ from client_sdk.machine.changes import (
     Planned,
     SessionRow,
     StateChange,
-    UserRevision,
 )
 from client_sdk.stores.late_rows import MAX_CATCH_UP
 from client_sdk.stores.ports import ClientStore

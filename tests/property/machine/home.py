@@ -31,11 +31,12 @@ from client_sdk.delivery.upkeep import (
     make_medium_term_prekeys,
     upload_waiting,
 )
-from client_sdk.machine.changes import Changes, Message, MessageState, PrekeyKind, StateChange
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import DEVICE_RECORD, DeviceRecord, encode_device, load_device
 from client_sdk.machine.events import Gap, StoreRolledBack
 from client_sdk.machine.manager_keys import plan_key_given
 from client_sdk.machine.prekeys import kem_row, x25519_row
+from client_sdk.machine.rows import Message, MessageState, PrekeyKind, StateChange
 from client_sdk.machine.state import based_on
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.ports import PublishedMark

@@ -8,9 +8,9 @@ import pytest
 from client_sdk.delivery import late as late_module
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.consent import accept_user
-from client_sdk.machine.changes import MessageState, OutboxEnvelope
 from client_sdk.machine.devices import adopt_device_list
 from client_sdk.machine.events import DeviceListChanged, Equivocation, Event
+from client_sdk.machine.rows import MessageState, OutboxEnvelope
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import DeviceList
 from client_sdk.wire.directory import Action

@@ -18,10 +18,11 @@ from client_sdk.delivery.outbox import MAX_UNRECEIPTED_BYTES, MAX_UNRECEIPTED_EN
 from client_sdk.delivery.pace import Pace
 from client_sdk.delivery.senders import SenderLookup
 from client_sdk.machine import sending as sending_module
-from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, ReceiptDue
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.devices import adopt_device_list, is_withdrawn
 from client_sdk.machine.events import ContactRequest, Delivered, Failed, Gap, Read
 from client_sdk.machine.opening import Arrived, handshake_wanted
+from client_sdk.machine.rows import MessageState, OutboxEnvelope, ReceiptDue
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.errors import StorageFullError
 from client_sdk.transport.ports import Incoming

@@ -9,19 +9,13 @@ import pytest
 
 from client_sdk import entropy
 from client_sdk.delivery.clock import now_ms
-from client_sdk.machine.changes import (
-    Candidate,
-    Changes,
-    MessageState,
-    OutboxEnvelope,
-    PaceKind,
-    ReceiptDue,
-)
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.control import FreshContent
 from client_sdk.machine.events import CloneSuspected, SessionDamaged, SessionRenewed
 from client_sdk.machine.healing import plan_request
 from client_sdk.machine.pace import MAX_ANSWERS, MAX_REQUESTS
 from client_sdk.machine.prekeys import upload
+from client_sdk.machine.rows import Candidate, MessageState, OutboxEnvelope, PaceKind, ReceiptDue
 from client_sdk.machine.sending import FreshEnvelope, fresh_keys_wanted
 from client_sdk.stores.healing_rows import MAX_CANDIDATES
 from client_sdk.wire import topics

@@ -11,13 +11,7 @@ from client_sdk.core.errors import AuthenticationError, DuplicateMessageError, U
 from client_sdk.core.fresh_keys import NOTHING_WANTED, WantedKeys
 from client_sdk.core.session import encrypt, keys_wanted
 from client_sdk.core.session_record import ARCHIVE_LIFETIME_MS, SessionRecord, update
-from client_sdk.machine.changes import (
-    Changes,
-    MessageState,
-    OutboxEnvelope,
-    ReceiptDue,
-    Receipted,
-)
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.devices import adopt_device_list, plan_consent
 from client_sdk.machine.errors import (
     NoSessionError,
@@ -28,6 +22,7 @@ from client_sdk.machine.errors import (
 from client_sdk.machine.events import ContactRequest, Delivered, Gap, Read
 from client_sdk.machine.opening import open_envelope
 from client_sdk.machine.receiving import MAX_SEQUENCE, plan_give_up, plan_receive
+from client_sdk.machine.rows import MessageState, OutboxEnvelope, ReceiptDue, Receipted
 from client_sdk.machine.sending import (
     FreshReceipt,
     fresh_keys_wanted,

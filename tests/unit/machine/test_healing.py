@@ -15,16 +15,6 @@ from client_sdk.core.errors import (
     UnknownSessionError,
 )
 from client_sdk.core.session_record import archive_current
-from client_sdk.machine.changes import (
-    Candidate,
-    HealingPace,
-    Late,
-    Message,
-    MessageState,
-    OutboxEnvelope,
-    PaceKind,
-    ResendDue,
-)
 from client_sdk.machine.control import FreshContent
 from client_sdk.machine.errors import (
     NoSessionError,
@@ -46,6 +36,16 @@ from client_sdk.machine.healing import (
 from client_sdk.machine.opening import open_envelope
 from client_sdk.machine.pace import MAX_WINDOW_MS, WINDOW_MS, opened_window
 from client_sdk.machine.receiving import plan_receive
+from client_sdk.machine.rows import (
+    Candidate,
+    HealingPace,
+    Late,
+    Message,
+    MessageState,
+    OutboxEnvelope,
+    PaceKind,
+    ResendDue,
+)
 from client_sdk.machine.sending import FreshEnvelope, fresh_keys_wanted
 from client_sdk.machine.state import PeerState
 from client_sdk.wire.codec import encode

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from client_sdk.machine.changes import (
-    Changes,
+from client_sdk.machine.changes import Changes, UserRevision
+from client_sdk.machine.rows import (
     MessageState,
     PaceKind,
     Peer,
@@ -19,7 +19,6 @@ from client_sdk.machine.changes import (
     PrekeyRow,
     SessionRow,
     StateChange,
-    UserRevision,
 )
 from client_sdk.stores import sqlite
 from client_sdk.stores.errors import (
