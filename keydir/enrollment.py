@@ -7,10 +7,10 @@ from client_sdk.core.signatures import verify_device_list, verify_endorsements
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import DEVICE_LIST, DeviceList
 from client_sdk.wire.codec import encode
-from client_sdk.wire.directory import (
+from client_sdk.wire.directory import Status
+from client_sdk.wire.enrollment import (
     ENROLL_REQUEST,
     EnrollRequest,
-    Status,
     enroll_info,
     enroll_login_secret,
 )
