@@ -28,15 +28,10 @@ from client_sdk.wire.verifier import split_credential
 from keydir.desk import Desk, Outgoing
 from keydir.device_actions import joined
 from keydir.errors import RefusedRequestError
+from keydir.limits import ENROLL_LIMIT
 from keydir.ports import Transaction
 from keydir.records import Account, Device, InvitationRow, LinkRow, Purpose
-from keydir.rules import (
-    ENROLL_LIMIT,
-    Redemption,
-    check_first_list,
-    check_return_list,
-    judge_redemption,
-)
+from keydir.rules import Redemption, check_first_list, check_return_list, judge_redemption
 from keydir.throttle import Charge, allow
 from keydir.welcome import Welcome, sealed_welcome
 

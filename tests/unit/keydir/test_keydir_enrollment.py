@@ -15,7 +15,7 @@ from client_sdk.wire.ids import InvitationId, UserName
 from client_sdk.wire.invitation import INVITATION_LIFETIME_MS, password_text, secret_hash
 from keydir.commands import Invite, invite, revoke
 from keydir.errors import RefusedRequestError, UserExistsError
-from keydir.rules import ENROLL_LIMIT
+from keydir.limits import ENROLL_LIMIT
 from keydir.stores import CredentialReader
 from tests.unit.keydir.keydir_parties import DirectoryParty
 

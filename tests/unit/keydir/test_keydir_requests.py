@@ -28,18 +28,9 @@ from client_sdk.wire.errors import MalformedError, ProtocolError
 from client_sdk.wire.ids import DeviceAddress, InvitationId, RequestId, UserName
 from keydir.commands import revoke
 from keydir.errors import RefusedRequestError
+from keydir.limits import DEVICE_LIMIT, PAIR_LIMIT, REQUESTER_LIMIT, TARGET_LIMIT
 from keydir.records import Account, Device
-from keydir.rules import (
-    ANSWER_LIFETIME_MS,
-    DEVICE_LIMIT,
-    LOW_EVENT_INTERVAL_MS,
-    LOW_POOL,
-    PAIR_LIMIT,
-    POOL_CAP,
-    POOL_RESERVE,
-    REQUESTER_LIMIT,
-    TARGET_LIMIT,
-)
+from keydir.rules import ANSWER_LIFETIME_MS, LOW_EVENT_INTERVAL_MS, LOW_POOL, POOL_CAP, POOL_RESERVE
 from tests.unit.keydir.keydir_parties import DeviceParty, DirectoryParty
 
 

@@ -11,20 +11,23 @@ from client_sdk.wire.ids import InvitationId, UserName
 from client_sdk.wire.limits import MAX_COUNTER
 from keydir import throttle
 from keydir.errors import RefusedRequestError
-from keydir.policy import Policy
-from keydir.records import Account, Answer, InvitationRow, PoolCounts
-from keydir.rules import (
+from keydir.limits import (
     DEVICE_LIMIT,
     ENROLL_LIMIT,
-    LOW_EVENT_INTERVAL_MS,
-    LOW_EVENT_REPEAT_MS,
-    LOW_POOL,
     PAIR_LIMIT,
-    POOL_CAP,
-    POOL_RESERVE,
     REQUESTER_LIMIT,
     TARGET_LIMIT,
     Limit,
+    take,
+)
+from keydir.policy import Policy
+from keydir.records import Account, Answer, InvitationRow, PoolCounts
+from keydir.rules import (
+    LOW_EVENT_INTERVAL_MS,
+    LOW_EVENT_REPEAT_MS,
+    LOW_POOL,
+    POOL_CAP,
+    POOL_RESERVE,
     Redemption,
     Verdict,
     check_prekey_batch,
@@ -36,7 +39,6 @@ from keydir.rules import (
     pool_is_low,
     relation,
     room,
-    take,
 )
 from keydir.throttle import Charge, Throttle
 from tests.unit.keydir.keydir_parties import DirectoryParty
