@@ -15,6 +15,7 @@ from client_sdk.core.session_record import archive_current
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context, EventQueue
 from client_sdk.delivery.errors import NotContactError
+from client_sdk.delivery.gaps import give_up
 from client_sdk.delivery.guard import Guard
 from client_sdk.delivery.healing import Healing
 from client_sdk.delivery.inbox import Inbox
@@ -212,7 +213,7 @@ class Home:
             (GAP_TIMEOUT_MS + 1,),
         )
         for user in waiting:
-            await self.inbox._give_up(user)
+            await give_up(self.context, user)
         self.note_events()
         return bool(waiting)
 
