@@ -22,14 +22,9 @@ from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import Action
 from client_sdk.wire.envelope import ENVELOPE, RATCHET_HEADER, EnvelopeKind
-from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
-from tests.simulation.devices import device, prekeys_ready
-from tests.simulation.memory_broker import MemoryBroker
-from tests.simulation.small_directory import SmallDirectory
-from tests.unit.delivery.test_rules_of_delivery import SLOW, Room
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId
+from tests.unit.delivery.rooms import ALICE, BOB, Room
 from tests.unit.machine.machine_parties import Party
-
-ALICE, BOB = UserName("alice"), UserName("bob")
 
 
 class HealingRoom(Room):
@@ -91,11 +86,8 @@ class HealingRoom(Room):
 
 @pytest.fixture
 async def room() -> AsyncIterator[HealingRoom]:
-    directory = SmallDirectory()
-    broker = MemoryBroker(directory)
-    async with device("bob", broker, directory, pace=SLOW) as bob:
-        await prekeys_ready(directory, bob)
-        yield HealingRoom(broker, directory, bob)
+    async with HealingRoom.opened() as opened:
+        yield opened
 
 
 def with_tag(envelope: OutboxEnvelope, tag: bytes) -> OutboxEnvelope:
