@@ -11,7 +11,7 @@ from client_sdk.machine.rows import MessageState, OutboxEnvelope, Peer, Receipte
 from client_sdk.stores.ports import ClientStore
 from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
-from tests.contract.test_client_store import BOB, BOB_1, CAROL, NOW, outgoing
+from tests.contract.client_stores import BOB, BOB_1, CAROL, NOW, outgoing
 
 BOB_2 = DeviceAddress("bob-2")
 

@@ -16,7 +16,7 @@ from client_sdk.machine.rows import (
 from client_sdk.stores.late_rows import MAX_CATCH_UP
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire.ids import DeviceAddress
-from tests.contract.test_client_store import (
+from tests.contract.client_stores import (
     ALICE,
     BOB,
     BOB_1,

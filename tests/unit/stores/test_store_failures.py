@@ -15,7 +15,7 @@ from client_sdk.machine.rows import MessageState
 from client_sdk.stores.errors import StorageFullError, StoreCorruptError, StoreError
 from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.stores.worker import Database, store_error
-from tests.contract.test_client_store import incoming, outgoing
+from tests.contract.client_stores import incoming, outgoing
 from tests.unit.stores.store_files import BOB, make
 
 FILL = """

@@ -23,7 +23,7 @@ from client_sdk.stores.schema import MIGRATIONS, SCHEMA_VERSION
 from client_sdk.stores.sqlite import SqliteStore, key_file, remove_store, store_exists
 from client_sdk.stores.worker import Database
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
-from tests.contract.test_client_store import outgoing
+from tests.contract.client_stores import outgoing
 from tests.unit.stores.store_files import BOB, PASSPHRASE, make, raw
 
 

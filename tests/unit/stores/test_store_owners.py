@@ -11,7 +11,7 @@ from client_sdk.machine.changes import Changes, UserRevision
 from client_sdk.machine.rows import MessageState, PrekeyKind, PrekeyRow, StateChange
 from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.stores.sqlite import SqliteStore
-from tests.contract.test_client_store import incoming, outgoing
+from tests.contract.client_stores import incoming, outgoing
 from tests.unit.stores.store_files import BOB, PASSPHRASE, raw
 
 
