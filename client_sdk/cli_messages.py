@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from client_sdk.cli_events import warning
 from client_sdk.cli_options import (
     BrokerUrl,
     Json,
@@ -19,22 +20,9 @@ from client_sdk.cli_options import (
 )
 from client_sdk.handles import DeliveryFailedError, DeliveryTimeoutError, Sent
 from client_sdk.lines import lines_of
-from client_sdk.machine.changes import MessageState
-from client_sdk.machine.events import (
-    CloneSuspected,
-    Equivocation,
-    Event,
-    Expired,
-    Failed,
-    IdentityChanged,
-    LoginInUse,
-    LoginRefused,
-    MailboxFull,
-    RecipientInactive,
-    SessionDamaged,
-    StoreRolledBack,
-)
+from client_sdk.machine.events import LoginRefused
 from client_sdk.machine.identity import Identity
+from client_sdk.machine.rows import MessageState
 from client_sdk.messenger import Messenger
 from client_sdk.printing import (
     EXIT_FAILED,
@@ -243,61 +231,9 @@ async def _watch_events(messenger: Messenger) -> None:
     async for event in messenger.events():
         if isinstance(event, LoginRefused) and messenger.connection_error is not None:
             raise messenger.connection_error
-        text = _warning(event)
+        text = warning(event)
         if text is not None:
             warn(text)
-
-
-def _warning(event: Event) -> str | None:
-    match event:
-        case LoginInUse(retry_in):
-            return (
-                "another program uses this device's login and takes the connection; "
-                f"trying again in {retry_in:.0f} s"
-            )
-        case Failed(message_id, recipient, reason):
-            return f"message {message_id.hex()} to {recipient} will not be sent: {reason}"
-        case Expired(message_id, recipient):
-            return f"message {message_id.hex()} to {recipient} was not delivered in its time"
-        case RecipientInactive(user):
-            return f"{user}'s keys are too old to use; what waits for {user} is tried daily"
-        case IdentityChanged() | Equivocation():
-            return _identity_warning(event)
-        case _:
-            return _rare_warning(event)
-
-
-def _rare_warning(event: Event) -> str | None:
-    match event:
-        case MailboxFull(device, retry_in):
-            return (
-                f"the broker takes no more mail for {device} now; what waits here is published "
-                f"again in {retry_in:.0f} s"
-            )
-        case CloneSuspected(device):
-            return f"two copies of the store of {device} seem to be in use; its user should know"
-        case SessionDamaged(device):
-            return f"the stored session with {device} is damaged; a new one takes its place"
-        case StoreRolledBack():
-            return (
-                "this store is an older copy: what was received since it was made is not in it; "
-                "sessions are made anew, and what is under way comes again"
-            )
-        case _:
-            return None
-
-
-def _identity_warning(event: IdentityChanged | Equivocation) -> str:
-    user = event.user
-    if isinstance(event, Equivocation):
-        return f"two device lists were shown for {user}; nothing is sent to {user} any more"
-    if not event.held:
-        return f"{user} has another key now, as after a lost device: compare safety numbers"
-    return (
-        f"{user}, whom you verified, has another key now: nothing is sent to {user} and nothing "
-        f"from the new key is shown; compare `safety-number {user}`, then `verify {user}`, or "
-        f"`trust {user}` without comparing"
-    )
 
 
 def _warn_without_connection(messenger: Messenger) -> None:

@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from client_sdk import qr
 from client_sdk.core import fingerprint
-from client_sdk.machine.changes import Message, MessageState
 from client_sdk.machine.identity import Identity
+from client_sdk.machine.rows import Message, MessageState
 from client_sdk.stores.ports import StoredMessage
 from client_sdk.wire.errors import OperationalError
 from client_sdk.wire.ids import DeviceAddress, MessageId, UserName

@@ -2,13 +2,14 @@
 
 from typing import Final, Self
 
-from client_sdk.delivery.bell import wait_for
+from client_sdk.delivery.bell import CHECK_SECONDS, wait_for
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.running import Running
 from client_sdk.handles import ReceivedMessage, received_message
-from client_sdk.machine.changes import Changes, Message, MessageState, ReceiptDue, StateChange
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.events import SetAside
+from client_sdk.machine.rows import Message, MessageState, ReceiptDue, StateChange
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import MessageId, UserName
 
@@ -16,7 +17,6 @@ MAX_TRIES: Final = 3
 """Times that a message is offered to a handler that fails, before it is set aside."""
 
 PAGE: Final = 64
-_CHECK_SECONDS: Final = 1.0
 
 MessageKey = tuple[UserName, MessageId]
 
@@ -46,7 +46,7 @@ class Handover:
             if self._running.engine.leading and not page:
                 page.extend(one.message for one in await self._context.store.ready(PAGE))
             if not page:
-                await wait_for(ticket, _CHECK_SECONDS)
+                await wait_for(ticket, CHECK_SECONDS)
                 continue
             message = page.pop(0)
             if message.expires_at is not None and message.expires_at <= now_ms():

@@ -4,58 +4,43 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
-from client_sdk import entropy, joining
-from client_sdk.delivery.bell import wait_for
+from client_sdk import joining
+from client_sdk.delivery.bell import CHECK_SECONDS, wait_for
 from client_sdk.delivery.broker import BrokerUrls, transport_of, urls_of
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.consent import accept_user, set_blocked
 from client_sdk.delivery.context import Context, open_context
 from client_sdk.delivery.engine import Engine
-from client_sdk.delivery.errors import (
-    NotContactError,
-    NotEnrolledError,
-)
+from client_sdk.delivery.errors import NotEnrolledError
 from client_sdk.delivery.lease import ConnectionLease
 from client_sdk.delivery.running import Running
 from client_sdk.device_calls import DeviceCalls
-from client_sdk.handles import (
-    DeliveryTimeoutError,
-    Enrolled,
-    HistoryMessage,
-    Sent,
-    history_message,
-)
+from client_sdk.handles import Enrolled, HistoryMessage, history_message
 from client_sdk.handover import Handover, MessageIterator
 from client_sdk.identities import IdentityCalls
-from client_sdk.machine.changes import Message, MessageState
 from client_sdk.machine.device import DeviceRecord, OwnDevice, Stage, load_device
 from client_sdk.machine.events import Event
 from client_sdk.machine.linking import stored_device
-from client_sdk.machine.state import PeerState
+from client_sdk.machine.rows import Message
+from client_sdk.sending_calls import SendingCalls
 from client_sdk.stores.ports import Counts
 from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.tracking import Tracker
 from client_sdk.transport.errors import TransportError
 from client_sdk.transport.mqtt import Login
-from client_sdk.wire.content import MessageBody, encode_message_body
-from client_sdk.wire.errors import MalformedError, MisuseError, OperationalError
-from client_sdk.wire.ids import MESSAGE_ID_BYTES, DeviceAddress, MessageId, UserName, parse_user
+from client_sdk.wire.errors import MisuseError
+from client_sdk.wire.ids import DeviceAddress, UserName, parse_user
 from client_sdk.wire.invitation import password_text
 
 MAX_HISTORY: Final = 1000
 MAX_POSITION: Final = 2**63 - 1
-MAX_EXPIRY_SECONDS: Final = 30 * 24 * 3600
-"""A message that is not delivered within 30 days expires anyway."""
-
-_CHECK_SECONDS: Final = 1.0
 
 StorePath = str | Path
-Given = TypeVar("Given", str, bytes)
 
 
-class Messenger(IdentityCalls, DeviceCalls):
+class Messenger(SendingCalls, IdentityCalls, DeviceCalls):
     """One open device; made by ``Messenger.open``."""
 
     def __init__(self, context: Context, running: Running) -> None:
@@ -208,65 +193,6 @@ class Messenger(IdentityCalls, DeviceCalls):
         """Why there is no connection now, or None."""
         return self._running.engine.last_error
 
-    async def send(  # noqa: PLR0913 - public API
-        self,
-        to: str,
-        text: str | None = None,
-        *,
-        data: bytes | None = None,
-        content_type: str | None = None,
-        reply_to: str | None = None,
-        expires_in: float | None = None,
-    ) -> Sent:
-        """Queue a message durably; it is delivered as soon as both sides have been online.
-
-        Args:
-            to: A user.
-            text: At most 60 KiB of UTF-8; either ``text`` or ``data``.
-            data: At most 60 KiB.
-            content_type: The media type of ``data``, at most 128 bytes.
-            reply_to: The id of the message that this one answers.
-            expires_in: Seconds after which it is neither sent nor shown any more.
-
-        Raises:
-            MessageTooLongError: Nothing was queued.
-            NotContactError: The directory was asked, and knows no such contact.
-            MisuseError: Not a user, oneself, blocked, or not exactly one of text and data.
-            StoreError: Nothing was queued.
-        """
-        user = parse_user(to)
-        now = now_ms()
-        body = MessageBody(
-            _of(str, text, "text"),
-            _of(bytes, data, "data"),
-            _of(str, content_type, "content_type"),
-            None if reply_to is None else _message_id(reply_to),
-            None if expires_in is None else now + _expiry_ms(expires_in),
-        )
-        try:
-            encode_message_body(body)
-        except MalformedError as error:
-            raise MisuseError(f"{error}; nothing was queued") from error
-        self._running.check()
-        await self._check_recipient(user)
-        message_id = entropy.draw_message_id()
-        message = Message(
-            message_id=message_id,
-            conversation=user,
-            sender=self.user,
-            sender_device=self.address,
-            outgoing=True,
-            state=MessageState.QUEUED,
-            sent_at=now,
-            text=text,
-            data=data,
-            content_type=content_type,
-            reply_to=body.reply_to,
-            expires_at=body.expires_at,
-        )
-        await self._running.engine.submit(message)
-        return Sent(message_id, self._tracker)
-
     def messages(self) -> MessageIterator:
         """Return an async iterator over received messages, in the order of each sending device.
 
@@ -330,48 +256,8 @@ class Messenger(IdentityCalls, DeviceCalls):
             self._running.check()
             if self.connected or self.connection_error is not None:
                 break
-            await wait_for(ticket, min(_CHECK_SECONDS, max(until - time.monotonic(), 0)))
+            await wait_for(ticket, min(CHECK_SECONDS, max(until - time.monotonic(), 0)))
         return self.connected
-
-    async def wait_published(self, sent: Sent, timeout: float | None) -> None:  # noqa: ASYNC109
-        """Wait until the broker has a message, or it is plain that it has to wait.
-
-        Raises:
-            DeliveryTimeoutError: Neither in time; the message stays queued.
-            DeliveryFailedError: It will not be sent.
-        """
-        until = None if timeout is None else time.monotonic() + timeout
-        while not (self.leading and self.connection_error is not None):
-            left = _CHECK_SECONDS if until is None else max(until - time.monotonic(), 0.0)
-            try:
-                await sent.published(min(left, _CHECK_SECONDS))
-            except DeliveryTimeoutError:
-                if left <= _CHECK_SECONDS and until is not None:
-                    raise
-            else:
-                return
-
-    async def _check_recipient(self, user: UserName) -> None:
-        if user == self.user:
-            raise MisuseError("a message to oneself is not sent; nothing was queued")
-        state = await self._context.peers.load(user)
-        if state.peer.blocked:
-            raise MisuseError(f"{user} is blocked; unblock first; nothing was queued")
-        if state.device_list is None and self.connected:
-            try:
-                state = await self._known(user)
-            except NotContactError as error:
-                raise NotContactError(
-                    f"{user} is no contact of yours or does not exist; nothing was queued"
-                ) from error
-            except OperationalError:
-                return  # the directory is away: the outbox asks it later
-        if state.device_list is not None and not state.trusted:
-            await accept_user(self._context, user)
-
-    async def _known(self, user: UserName) -> PeerState:
-        state = await self._context.peers.load(user)
-        return state if state.device_list is not None else await self._context.peers.refresh(user)
 
 
 async def load_own(store: SqliteStore) -> OwnDevice:
@@ -389,28 +275,6 @@ async def load_own(store: SqliteStore) -> OwnDevice:
     return load_device(record)
 
 
-def _of(kind: type[Given], value: Given | None, name: str) -> Given | None:
-    if value is not None and not isinstance(value, kind):
-        raise MisuseError(f"{name} is not {kind.__name__}; nothing was queued")
-    return value
-
-
-def _expiry_ms(seconds: float) -> int:
-    if not 0 < seconds <= MAX_EXPIRY_SECONDS:  # false for NaN, too
-        raise MisuseError("expires_in is from 0 to 30 days in seconds; nothing was queued")
-    return round(seconds * 1000)
-
-
 def _is_over(message: Message, now: int) -> bool:
     """Tell whether a received message is not to be shown any more."""
     return not message.outgoing and message.expires_at is not None and message.expires_at <= now
-
-
-def _message_id(text: str) -> MessageId:
-    try:
-        data = bytes.fromhex(text)
-    except ValueError:
-        data = b""
-    if len(data) != MESSAGE_ID_BYTES:
-        raise MisuseError("reply_to is not a message id: 32 hexadecimal digits")
-    return MessageId(data)

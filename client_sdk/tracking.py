@@ -4,18 +4,16 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from client_sdk.delivery.bell import wait_for
+from client_sdk.delivery.bell import CHECK_SECONDS, wait_for
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.running import Running
 from client_sdk.handles import DeliveryTimeoutError
-from client_sdk.machine.changes import MessageState
+from client_sdk.machine.rows import MessageState
 from client_sdk.stores.ports import StoredMessage
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import DeviceAddress, MessageId
 
 FINAL_STATES: Final = frozenset({MessageState.FAILED, MessageState.EXPIRED, MessageState.READ})
-CHECK_SECONDS: Final = 1.0
-"""How often a waiter looks at the clock; a change wakes it at once."""
 
 Found = TypeVar("Found")
 

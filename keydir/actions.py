@@ -34,13 +34,11 @@ from client_sdk.wire.limits import MAX_DIRECTORY_BYTES, MAX_EARLIER_LISTS
 from keydir.desk import Desk
 from keydir.device_actions import DeviceActions
 from keydir.errors import RefusedRequestError
+from keydir.limits import PAIR_LIMIT, REQUESTER_LIMIT, TARGET_LIMIT
 from keydir.outcome import Caller, Outcome
 from keydir.ports import Transaction
 from keydir.records import Account, Device, Member, PoolCounts, Prekey, PrekeyKind
 from keydir.rules import (
-    PAIR_LIMIT,
-    REQUESTER_LIMIT,
-    TARGET_LIMIT,
     absent,
     check_prekey_batch,
     hands_out_one_time,

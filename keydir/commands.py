@@ -9,8 +9,8 @@ from client_sdk.transport.mqtt import MqttTransport
 from client_sdk.transport.tls import CaPin, PassingMemory
 from client_sdk.transport.urls import parse_broker_url
 from client_sdk.wire.bundle import DEVICE_LIST
-from client_sdk.wire.directory import enroll_login_secret
 from client_sdk.wire.encoded_keys import SigningKey
+from client_sdk.wire.enrollment import enroll_login_secret
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import (
     ENROLL_LOGIN_PREFIX,

@@ -7,10 +7,10 @@ from client_sdk.core.signatures import verify_device_list, verify_endorsements
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import DEVICE_LIST, DeviceList
 from client_sdk.wire.codec import encode
-from client_sdk.wire.directory import (
+from client_sdk.wire.directory import Status
+from client_sdk.wire.enrollment import (
     ENROLL_REQUEST,
     EnrollRequest,
-    Status,
     enroll_info,
     enroll_login_secret,
 )
@@ -28,15 +28,10 @@ from client_sdk.wire.verifier import split_credential
 from keydir.desk import Desk, Outgoing
 from keydir.device_actions import joined
 from keydir.errors import RefusedRequestError
+from keydir.limits import ENROLL_LIMIT
 from keydir.ports import Transaction
 from keydir.records import Account, Device, InvitationRow, LinkRow, Purpose
-from keydir.rules import (
-    ENROLL_LIMIT,
-    Redemption,
-    check_first_list,
-    check_return_list,
-    judge_redemption,
-)
+from keydir.rules import Redemption, check_first_list, check_return_list, judge_redemption
 from keydir.throttle import Charge, allow
 from keydir.welcome import Welcome, sealed_welcome
 

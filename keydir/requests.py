@@ -21,10 +21,11 @@ from client_sdk.wire.ids import DeviceAddress, EventId
 from keydir.actions import Actions, requester_bucket
 from keydir.desk import NO_SIGNATURE, Desk, Outgoing
 from keydir.errors import DirectoryStoreError, RefusedRequestError
+from keydir.limits import DEVICE_LIMIT
 from keydir.outcome import Caller, Outcome
 from keydir.ports import Transaction
 from keydir.records import Answer, Member
-from keydir.rules import ANSWER_LIFETIME_MS, DEVICE_LIMIT, Verdict, judge_request
+from keydir.rules import ANSWER_LIFETIME_MS, Verdict, judge_request
 from keydir.throttle import Charge, allow
 
 

@@ -22,12 +22,9 @@ from client_sdk.wire.healing import StoreCounters
 from client_sdk.wire.ids import DeviceNumber, UserName, device_address
 from client_sdk.wire.limits import MAX_DEVICE_NUMBER
 from keydir.errors import NumbersUsedUpError, RefusedRequestError
+from keydir.limits import HOUR_MS, MINUTE_MS
 from keydir.policy import Policy
 from keydir.records import Account, Answer, Device, InvitationRow, PoolCounts
-
-SECOND_MS: Final = 1000
-MINUTE_MS: Final = 60 * SECOND_MS
-HOUR_MS: Final = 60 * MINUTE_MS
 
 ANSWER_LIFETIME_MS: Final = 10 * MINUTE_MS
 """A repeated request gets the same reply bytes for this long."""
@@ -50,37 +47,8 @@ LOW_EVENT_INTERVAL_MS: Final = MINUTE_MS
 LOW_EVENT_REPEAT_MS: Final = HOUR_MS
 """An event that no upload answered is said again after this: the broker may have lost it."""
 
-
 INACTIVE_AFTER_MS: Final = 30 * DAY_MS
 """A device that was not seen for this long is not waited for: its mail expires then, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A token bucket: ``burst`` at once, then one for every ``refill_ms``."""
-
-    burst: int
-    refill_ms: int
-
-
-PAIR_LIMIT: Final = Limit(6, 10 * MINUTE_MS)
-"""Bundles of one device for one other device: what Signal-Server allows."""
-
-REQUESTER_LIMIT: Final = Limit(60, MINUTE_MS)
-"""Bundles for one device: 60 at once, then 60 an hour."""
-
-TARGET_LIMIT: Final = Limit(600, 6 * SECOND_MS)
-"""Bundles of one device for everybody together: 600 at once, then 600 an hour."""
-
-DEVICE_LIMIT: Final = Limit(120, SECOND_MS)
-"""Requests of any kind by one device: a device that catches up needs a few dozen."""
-
-ARRIVAL_LIMIT: Final = Limit(2 * DEVICE_LIMIT.burst, DEVICE_LIMIT.refill_ms // 2)
-"""Requests of one sender that are looked into at all, authentic or not: twice what an honest device
-has, so that it is told of ``DEVICE_LIMIT`` before it is no longer heard."""
-
-ENROLL_LIMIT: Final = Limit(20, 3 * SECOND_MS)
-"""Enrolment requests for one invitation; an honest device repeats one every few seconds."""
 
 
 class Verdict(Enum):
@@ -306,19 +274,3 @@ def low_event_is_due(last_event: int | None, last_upload: int | None, now: int) 
     since = now - last_event
     answered = last_upload is not None and last_upload >= last_event
     return since >= (LOW_EVENT_INTERVAL_MS if answered else LOW_EVENT_REPEAT_MS)
-
-
-def take(limit: Limit, full_at: int, now: int) -> tuple[int, bool]:
-    """Take one token: the bucket to keep, and whether there was one.
-
-    Args:
-        limit: The bucket's size and refill.
-        full_at: When the bucket will be full; any time up to ``now`` is a full bucket.
-        now: The time, on the clock of ``full_at``.
-
-    Source: generic cell rate algorithm, ITU-T I.371 Annex A (virtual scheduling).
-    """
-    start = max(full_at, now)
-    if start - now > (limit.burst - 1) * limit.refill_ms:
-        return full_at, False
-    return start + limit.refill_ms, True

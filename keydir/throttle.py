@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from keydir.limits import HOUR_MS, Limit, take
 from keydir.records import Token
-from keydir.rules import HOUR_MS, Limit, take
 from keydir.table_ports import Buckets
 
 MAX_BUCKETS: Final = 100_000

@@ -10,7 +10,7 @@ from client_sdk.wire import topics
 from client_sdk.wire.errors import MalformedError
 from client_sdk.wire.limits import MAX_DIRECTORY_BYTES
 from keydir.desk import steady_ms
-from keydir.rules import ARRIVAL_LIMIT
+from keydir.limits import ARRIVAL_LIMIT
 from keydir.throttle import Charge, Throttle
 
 MAX_WAITING_OF_ONE: Final = 8

@@ -5,7 +5,8 @@ from typing import NamedTuple, Protocol
 from client_sdk.core.hpke import seal
 from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
-from client_sdk.wire.directory import EnrollReply, Status, enroll_reply_bytes, enrolled_info
+from client_sdk.wire.directory import Status
+from client_sdk.wire.enrollment import EnrollReply, enroll_reply_bytes, enrolled_info
 from client_sdk.wire.ids import InvitationId
 from keydir.desk import NO_SIGNATURE, Desk, Outgoing
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from client_sdk.machine.changes import Changes, PrekeyKind
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.events import Event
 from client_sdk.machine.received import Arrived, Opened
+from client_sdk.machine.rows import PrekeyKind
 from client_sdk.machine.state import PeerState
 from client_sdk.wire.ids import DeviceAddress
 from client_sdk.wire.topics import InboxTopic

@@ -1,6 +1,10 @@
 """Waking tasks that wait for something to have changed."""
 
 import asyncio
+from typing import Final
+
+CHECK_SECONDS: Final = 1.0
+"""How often a waiter looks at the clock; a change wakes it at once."""
 
 
 class Bell:

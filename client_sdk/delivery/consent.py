@@ -2,8 +2,9 @@
 
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
-from client_sdk.machine.changes import Changes, MessageState, ReceiptDue, StateChange, combine
+from client_sdk.machine.changes import Changes, combine
 from client_sdk.machine.devices import plan_consent
+from client_sdk.machine.rows import MessageState, ReceiptDue, StateChange
 from client_sdk.wire.ids import UserName
 
 

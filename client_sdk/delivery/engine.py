@@ -10,6 +10,7 @@ from client_sdk import entropy
 from client_sdk.delivery.bell import wait_for
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
+from client_sdk.delivery.gaps import gap_loop
 from client_sdk.delivery.guard import Guard
 from client_sdk.delivery.healing import Healing
 from client_sdk.delivery.identity import release_loop
@@ -23,8 +24,9 @@ from client_sdk.delivery.pace import Pace, step
 from client_sdk.delivery.receipts import Receipts
 from client_sdk.delivery.rotation import rotation_loop
 from client_sdk.delivery.upkeep import Upkeep
-from client_sdk.machine.changes import Changes, Message
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.events import LoginInUse, LoginRefused
+from client_sdk.machine.rows import Message
 from client_sdk.transport.backoff import reconnect_delay
 from client_sdk.transport.errors import (
     BrokerSilentError,
@@ -129,7 +131,7 @@ class Engine:
             group.create_task(self._watch())
             await self._take_lease()
             await self.guard.begin()
-            group.create_task(self._inbox.gap_loop())
+            group.create_task(gap_loop(self._context))
             group.create_task(self._upkeep.expiry_loop())
             await self._keep_connected()
 

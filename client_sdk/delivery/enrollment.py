@@ -38,12 +38,11 @@ from client_sdk.transport.mqtt import Login
 from client_sdk.transport.ports import Connection
 from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
-from client_sdk.wire.directory import (
+from client_sdk.wire.directory import NONCE_BYTES, Status
+from client_sdk.wire.enrollment import (
     ENROLL_REPLY,
-    NONCE_BYTES,
     EnrollReply,
     EnrollRequest,
-    Status,
     enroll_info,
     enroll_login_secret,
     enroll_reply_bytes,

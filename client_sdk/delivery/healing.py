@@ -11,16 +11,7 @@ from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.delivery.fresh import fresh_content, fresh_envelope
-from client_sdk.machine.changes import (
-    Candidate,
-    Changes,
-    HealingPace,
-    Message,
-    OutboxEnvelope,
-    PaceKind,
-    ResendDue,
-    combine,
-)
+from client_sdk.machine.changes import Changes, combine
 from client_sdk.machine.events import SessionRenewed
 from client_sdk.machine.healing import (
     CANDIDATE_LIFETIME_MS,
@@ -34,6 +25,14 @@ from client_sdk.machine.pace import (
     MAX_NEW_SESSIONS,
     MAX_REQUESTS,
     opened_window,
+)
+from client_sdk.machine.rows import (
+    Candidate,
+    HealingPace,
+    Message,
+    OutboxEnvelope,
+    PaceKind,
+    ResendDue,
 )
 from client_sdk.machine.state import PeerState
 from client_sdk.stores.errors import StaleSnapshotError, StoreError

@@ -33,12 +33,10 @@ from client_sdk.machine.received import Arrived, HandshakeInput, Opened
 from client_sdk.machine.receiving import (
     confirmed,
     confirmed_ids,
-    plan_give_up,
     plan_receive,
     plan_repeat,
 )
 from client_sdk.machine.state import based_on
-from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.transport.ports import Incoming
 from client_sdk.wire import topics
@@ -97,13 +95,6 @@ class Inbox:
     async def list_loop(self) -> None:
         """Follow device lists of which somebody knows a newer one, until cancelled."""
         await self._lists.loop()
-
-    async def gap_loop(self) -> None:
-        """Hand over, once a second, what waited too long behind a missing message."""
-        while True:
-            for user, _ in await self._context.store.gaps_since(now_ms() - GAP_TIMEOUT_MS):
-                await self._give_up(user)
-            await asyncio.sleep(1)
 
     def _put_back(self, arrived: Arrived, payload: bytes) -> None:
         self.put(Incoming(topics.inbox(*arrived.topic), payload, retained=True))
@@ -283,21 +274,6 @@ class Inbox:
             return changes, ()
         step.state, changes, events = plan_receive(step.state, one, now_ms(), known=known)
         return changes, events
-
-    async def _give_up(self, user: UserName) -> None:
-        context, now = self._context, now_ms()
-        async with context.peers.lock(user):
-            state = await context.peers.load(user)
-            for position in state.streams.values():
-                if position.gap_since is None or position.gap_since > now - GAP_TIMEOUT_MS:
-                    continue
-                state, changes, events = plan_give_up(state, position, now)
-                try:
-                    state = await context.peers.commit(state, changes, ())
-                except StaleSnapshotError:
-                    return
-                context.events.emit(events)
-        context.changed_bell.ring()
 
     def _clear(self, topic: InboxTopic) -> None:
         self._context.clears.put_nowait(topics.inbox(*topic))

@@ -20,10 +20,11 @@ from client_sdk.delivery.outbox import (
     room_for,
 )
 from client_sdk.delivery.peers import Fetched
-from client_sdk.machine.changes import Changes, MessageState, combine
+from client_sdk.machine.changes import Changes, combine
 from client_sdk.machine.errors import NoSessionError
 from client_sdk.machine.identity import is_held
 from client_sdk.machine.late import LateMessage, plan_late
+from client_sdk.machine.rows import MessageState
 from client_sdk.machine.sending import without_session
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.stores.errors import StaleSnapshotError, StoreError

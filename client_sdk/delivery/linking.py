@@ -29,12 +29,8 @@ from client_sdk.transport.errors import ConnectionLostError, LoginRefusedError
 from client_sdk.transport.ports import Connection
 from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
-from client_sdk.wire.directory import (
-    NONCE_BYTES,
-    EnrollReply,
-    EnrollRequest,
-    Status,
-)
+from client_sdk.wire.directory import NONCE_BYTES, Status
+from client_sdk.wire.enrollment import EnrollReply, EnrollRequest
 from client_sdk.wire.invitation import SECRET_BYTES
 from client_sdk.wire.linking import LinkCode
 

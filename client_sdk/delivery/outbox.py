@@ -17,17 +17,11 @@ from client_sdk.delivery.errors import (
 )
 from client_sdk.delivery.fresh import fresh_envelopes
 from client_sdk.delivery.pace import Pace, step
-from client_sdk.machine.changes import (
-    Changes,
-    Message,
-    MessageState,
-    OutboxEnvelope,
-    StateChange,
-    combine,
-)
+from client_sdk.machine.changes import Changes, combine
 from client_sdk.machine.errors import IdentityChangedError, NoSessionError
 from client_sdk.machine.events import Failed, MailboxFull, RecipientInactive
 from client_sdk.machine.identity import is_held
+from client_sdk.machine.rows import Message, MessageState, OutboxEnvelope, StateChange
 from client_sdk.machine.sending import plan_message, writable
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.stores.errors import StaleSnapshotError

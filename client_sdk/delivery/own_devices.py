@@ -20,7 +20,7 @@ from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import OwnDevice, encode_device, load_device
 from client_sdk.machine.manager_keys import lacks_account_key, other_managers
 from client_sdk.wire.bundle import DeviceEntry, DeviceList, device_entry
-from client_sdk.wire.directory import enroll_login_secret
+from client_sdk.wire.enrollment import enroll_login_secret
 from client_sdk.wire.ids import DeviceAddress, DeviceNumber, InvitationId, split_address
 from client_sdk.wire.invitation import SECRET_BYTES, password_text
 from client_sdk.wire.linking import (

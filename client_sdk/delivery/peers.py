@@ -16,11 +16,12 @@ from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.directory import DirectoryClient
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.delivery.fresh import fresh_session
-from client_sdk.machine.changes import Changes, Peer, SessionRow, combine
+from client_sdk.machine.changes import Changes, combine
 from client_sdk.machine.device import DEVICE_RECORD, OwnDevice, load_device
 from client_sdk.machine.devices import plan_equivocation
 from client_sdk.machine.errors import DeviceListError, EquivocationError, NoSessionError
 from client_sdk.machine.events import Equivocation, Event, SessionDamaged
+from client_sdk.machine.rows import Peer, SessionRow
 from client_sdk.machine.sending import start_session, without_session
 from client_sdk.machine.state import PeerState, expired, parse_device_list, session_rows, written
 from client_sdk.stores.ports import ClientStore

@@ -15,8 +15,9 @@ from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.delivery.fresh import fresh_envelopes
 from client_sdk.delivery.peers import Fetched
-from client_sdk.machine.changes import Changes, ReceiptDue
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.errors import IdentityChangedError
+from client_sdk.machine.rows import ReceiptDue
 from client_sdk.machine.sending import FreshReceipt, plan_receipts, without_session
 from client_sdk.stores.errors import StaleSnapshotError, StoreError
 from client_sdk.wire.errors import OperationalError, ProtocolError

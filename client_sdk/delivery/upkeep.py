@@ -11,10 +11,11 @@ from client_sdk.delivery.contacts import renew_contacts
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.delivery.lifetime import MESSAGE_LIFETIME_MS
-from client_sdk.machine.changes import Changes, MessageState, PrekeyKind, PrekeyRow, StateChange
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.events import Expired
 from client_sdk.machine.prekeys import POOL_SIZE, REFILL_BELOW, kem_row, upload, x25519_row
+from client_sdk.machine.rows import MessageState, PrekeyKind, PrekeyRow, StateChange
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import DAY_MS

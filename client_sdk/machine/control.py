@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from client_sdk.core.session import encrypt
 from client_sdk.core.session_record import SessionRecord, update
-from client_sdk.machine.changes import OutboxEnvelope
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.errors import NoSessionError
+from client_sdk.machine.rows import OutboxEnvelope
 from client_sdk.machine.sending import (
     NO_STREAM,
     FreshEnvelope,

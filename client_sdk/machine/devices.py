@@ -9,7 +9,7 @@ from client_sdk.core.device_lists import verify_follows
 from client_sdk.core.errors import InvalidBundleError
 from client_sdk.core.session_record import archive_current
 from client_sdk.core.signatures import verify_device_list, verify_endorsements
-from client_sdk.machine.changes import CatchUp, Changes, Peer
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.errors import (
     DeviceListError,
     EquivocationError,
@@ -17,6 +17,7 @@ from client_sdk.machine.errors import (
 )
 from client_sdk.machine.events import DeviceListChanged, Event, IdentityChanged
 from client_sdk.machine.receiving import released_from
+from client_sdk.machine.rows import CatchUp, Peer
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.wire.bundle import DeviceList, addresses, list_mark
 from client_sdk.wire.codec import encode

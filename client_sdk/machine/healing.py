@@ -17,15 +17,7 @@ from client_sdk.core.errors import (
 )
 from client_sdk.core.session import session_tag_of
 from client_sdk.core.session_record import SessionRecord, find
-from client_sdk.machine.changes import (
-    Candidate,
-    Changes,
-    Late,
-    Message,
-    MessageState,
-    OutboxEnvelope,
-    ResendDue,
-)
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.control import FreshContent, control_content, seal_for
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.errors import (
@@ -34,6 +26,14 @@ from client_sdk.machine.errors import (
     UnknownDeviceError,
 )
 from client_sdk.machine.received import Arrived
+from client_sdk.machine.rows import (
+    Candidate,
+    Late,
+    Message,
+    MessageState,
+    OutboxEnvelope,
+    ResendDue,
+)
 from client_sdk.machine.sending import FreshEnvelope, message_content, start_alone
 from client_sdk.machine.state import PeerState, based_on, remote_device
 from client_sdk.wire.bundle import DAY_MS

@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 
 from client_sdk.core.session_record import archive_current
 from client_sdk.core.signatures import verify_device_list, verify_endorsements
-from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, Peer, StateChange
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.devices import left_with, put_aside
 from client_sdk.machine.errors import NotComparedError
 from client_sdk.machine.events import Event, Failed, IdentityChanged
 from client_sdk.machine.receiving import released_from
+from client_sdk.machine.rows import MessageState, OutboxEnvelope, Peer, StateChange
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.wire.bundle import DEVICE_LIST, DeviceEntry, DeviceList
 from client_sdk.wire.codec import encode

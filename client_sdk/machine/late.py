@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-from client_sdk.machine.changes import Changes, Late, Message
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import OwnDevice
+from client_sdk.machine.rows import Late, Message
 from client_sdk.machine.sending import (
     NO_STREAM,
     FreshEnvelopes,

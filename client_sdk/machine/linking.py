@@ -11,7 +11,8 @@ from client_sdk.core.linking import make_join, open_grant
 from client_sdk.machine.device import DEVICE_RECORD, DeviceRecord, Stage
 from client_sdk.wire.codec import Codec
 from client_sdk.wire.content import StreamIdField
-from client_sdk.wire.directory import EnrollReply, NonceField
+from client_sdk.wire.directory import NonceField
+from client_sdk.wire.enrollment import EnrollReply
 from client_sdk.wire.errors import MalformedError
 from client_sdk.wire.ids import StreamId
 from client_sdk.wire.invitation import Secret, password_text

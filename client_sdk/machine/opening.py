@@ -21,9 +21,10 @@ from client_sdk.core.session_record import (
     update,
 )
 from client_sdk.machine.accepting import begun_session
-from client_sdk.machine.changes import AcceptedHandshake, Changes, PrekeyKind
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.received import Arrived, HandshakeInput, Opened
+from client_sdk.machine.rows import AcceptedHandshake, PrekeyKind
 from client_sdk.machine.state import PeerState
 from client_sdk.machine.streams import newest_sequence
 from client_sdk.wire.content import CONTENT, Content, ContentKind, unpad

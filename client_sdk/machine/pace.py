@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from client_sdk.machine.changes import HealingPace, PaceKind
+from client_sdk.machine.rows import HealingPace, PaceKind
 from client_sdk.wire.bundle import DAY_MS
 from client_sdk.wire.ids import DeviceAddress
 

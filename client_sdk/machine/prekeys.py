@@ -7,9 +7,9 @@ from typing import Final
 from client_sdk.core.keys import Ed25519KeyPair, MlKem1024KeyPair, X25519KeyPair
 from client_sdk.core.pqxdh import ResponderPrekeys
 from client_sdk.core.signatures import PrekeyFacts, sign_kem_prekey, sign_signed_prekey
-from client_sdk.machine.changes import PrekeyKind, PrekeyRow
 from client_sdk.machine.errors import PrekeyGoneError
 from client_sdk.machine.received import HandshakeInput
+from client_sdk.machine.rows import PrekeyKind, PrekeyRow
 from client_sdk.wire.bundle import DAY_MS, KemPrekeyRecord, OneTimePrekeyRecord
 from client_sdk.wire.directory import PublishPrekeys
 from client_sdk.wire.encoded_keys import OneTimePrekey, SignedPrekey

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from client_sdk.core.pqxdh import ResponderPrekeys
-from client_sdk.machine.changes import Changes, Message, MessageState, PrekeyKind
+from client_sdk.machine.changes import Changes
+from client_sdk.machine.rows import Message, MessageState, PrekeyKind
 from client_sdk.machine.state import PeerState
 from client_sdk.wire.content import Content, decode_copy_body, decode_message_body
 from client_sdk.wire.envelope import Envelope, PrekeyHeader

@@ -4,16 +4,7 @@ from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import Final
 
-from client_sdk.machine.changes import (
-    Changes,
-    MessageState,
-    OpenedEnvelope,
-    ReceiptDue,
-    Receipted,
-    ResendDue,
-    StateChange,
-    StreamPosition,
-)
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.events import (
     ContactRequest,
     Delivered,
@@ -24,6 +15,15 @@ from client_sdk.machine.events import (
 )
 from client_sdk.machine.opening import position_of
 from client_sdk.machine.received import Opened, message_from
+from client_sdk.machine.rows import (
+    MessageState,
+    OpenedEnvelope,
+    ReceiptDue,
+    Receipted,
+    ResendDue,
+    StateChange,
+    StreamPosition,
+)
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.machine.streams import Release, arrive, give_up, make_room
 from client_sdk.wire.content import RECEIPT_BODY, ContentKind

@@ -14,16 +14,10 @@ from client_sdk.core.session import (
 )
 from client_sdk.core.session_record import SessionRecord, promote, update
 from client_sdk.core.signatures import verify_bundle
-from client_sdk.machine.changes import (
-    Changes,
-    Late,
-    Message,
-    OutboxEnvelope,
-    Planned,
-    ReceiptDue,
-)
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.errors import DeviceListError, NoSessionError
+from client_sdk.machine.rows import Late, Message, OutboxEnvelope, Planned, ReceiptDue
 from client_sdk.machine.state import PeerState, based_on, remote_device
 from client_sdk.wire.bundle import PrekeyBundle, list_mark
 from client_sdk.wire.codec import encode

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from client_sdk.core.pqxdh import RemoteDevice
 from client_sdk.core.session_record import SessionRecord, expire
 from client_sdk.core.state_format import serialize_record
-from client_sdk.machine.changes import Changes, Peer, SessionRow, StreamPosition, UserRevision
+from client_sdk.machine.changes import Changes, UserRevision
+from client_sdk.machine.rows import Peer, SessionRow, StreamPosition
 from client_sdk.wire.bundle import DEVICE_LIST, DeviceList, addresses, device_entry
 from client_sdk.wire.directory import Relation
 from client_sdk.wire.ids import DeviceAddress, StreamId, UserName, split_address, user_of

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from client_sdk.machine.changes import StreamPosition
 from client_sdk.machine.events import Gap
+from client_sdk.machine.rows import StreamPosition
 from client_sdk.machine.state import StreamKey
 from client_sdk.wire.ids import DeviceAddress, MessageId
 

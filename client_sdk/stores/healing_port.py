@@ -3,13 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from client_sdk.machine.changes import (
-    Candidate,
-    HealingPace,
-    OutboxEnvelope,
-    PaceKind,
-    ResendDue,
-)
+from client_sdk.machine.rows import Candidate, HealingPace, OutboxEnvelope, PaceKind, ResendDue
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
 
 

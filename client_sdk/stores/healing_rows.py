@@ -3,14 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from client_sdk.machine.changes import (
-    Candidate,
-    Changes,
-    HealingPace,
-    OutboxEnvelope,
-    PaceKind,
-    ResendDue,
-)
+from client_sdk.machine.changes import Changes
+from client_sdk.machine.rows import Candidate, HealingPace, OutboxEnvelope, PaceKind, ResendDue
 from client_sdk.stores.worker import Database, DatabaseWorker
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from client_sdk.machine.changes import Late, OutboxEnvelope
 from client_sdk.machine.late import LateMessage
+from client_sdk.machine.rows import Late, OutboxEnvelope
 from client_sdk.stores import rows
 from client_sdk.stores.worker import DatabaseWorker
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from client_sdk.machine.changes import CatchUp, Changes, Late
+from client_sdk.machine.changes import Changes
+from client_sdk.machine.rows import CatchUp, Late
 from client_sdk.stores.worker import Database
 
 MAX_CATCH_UP: Final = 1000

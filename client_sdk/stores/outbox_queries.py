@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-from client_sdk.machine.changes import (
-    Message,
-    OutboxEnvelope,
-)
+from client_sdk.machine.rows import Message, OutboxEnvelope
 from client_sdk.stores import rows
 from client_sdk.stores.ports import (
     Backlog,

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from client_sdk.machine.changes import (
-    Changes,
+from client_sdk.machine.changes import Changes
+from client_sdk.machine.identity import Identity, UnderWay
+from client_sdk.machine.late import LateMessage
+from client_sdk.machine.rows import (
     Message,
     OpenedEnvelope,
     OutboxEnvelope,
@@ -15,8 +17,6 @@ from client_sdk.machine.changes import (
     SessionRow,
     StreamPosition,
 )
-from client_sdk.machine.identity import Identity, UnderWay
-from client_sdk.machine.late import LateMessage
 from client_sdk.stores.healing_port import HealingStore
 from client_sdk.wire.directory import Contact, Relation
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName

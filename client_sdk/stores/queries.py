@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from client_sdk.machine.changes import (
-    Changes,
+from client_sdk.machine.changes import Changes
+from client_sdk.machine.rows import (
     OpenedEnvelope,
     Peer,
     PrekeyKind,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from client_sdk.machine.changes import (
-    Changes,
+from client_sdk.machine.changes import Changes, UserRevision
+from client_sdk.machine.rows import (
     Message,
     MessageState,
     OutboxEnvelope,
@@ -13,7 +13,6 @@ from client_sdk.machine.changes import (
     Receipted,
     StateChange,
     StreamPosition,
-    UserRevision,
 )
 from client_sdk.stores import healing_rows, late_rows
 from client_sdk.stores.errors import StaleSnapshotError

@@ -1,10 +1,9 @@
 """What devices and the key directory say to each other, and the exact signed bytes.
 
-Enrolment is sealed with HPKE both ways; everything later is signed by the device, and every
-reply by the directory over the request's id and nonce.
+Every request is signed by the device, and every reply by the directory over the request's id and
+nonce; what comes before, the enrolment, is in ``wire.enrollment``.
 """
 
-import hmac
 from enum import IntEnum, StrEnum
 from typing import Annotated, Final, NamedTuple
 
@@ -20,21 +19,8 @@ from client_sdk.wire.bundle import (
 )
 from client_sdk.wire.codec import Codec, encode
 from client_sdk.wire.content import AddressField, Counter
-from client_sdk.wire.ids import (
-    DeviceAddress,
-    DeviceNumber,
-    DirectoryId,
-    EventId,
-    InvitationId,
-    RequestId,
-)
-from client_sdk.wire.invitation import (
-    DirectoryIdField,
-    HpkePublicKey,
-    InvitationIdField,
-    RandomIdField,
-    Secret,
-)
+from client_sdk.wire.ids import DeviceAddress, DeviceNumber, EventId, RequestId
+from client_sdk.wire.invitation import DirectoryIdField, RandomIdField
 from client_sdk.wire.limits import (
     MAX_DEVICE_NUMBER,
     MAX_DEVICES,
@@ -43,8 +29,6 @@ from client_sdk.wire.limits import (
     MAX_EARLIER_LISTS,
     MAX_PREKEY_BATCH,
 )
-from client_sdk.wire.linking import DeviceOffer, Grant
-from client_sdk.wire.verifier import CredentialField
 
 NONCE_BYTES: Final = 16
 CONTACTS_PAGE: Final = 200
@@ -52,10 +36,6 @@ CONTACTS_PAGE: Final = 200
 REQUEST_CONTEXT: Final = "RatchetMQ/1 directory request"
 REPLY_CONTEXT: Final = "RatchetMQ/1 directory reply"
 EVENT_CONTEXT: Final = "RatchetMQ/1 directory event"
-ENROLL_LOGIN_CONTEXT: Final = "RatchetMQ/1 enrolment login"
-ENROLL_CONTEXT: Final = "RatchetMQ/1 enrolment request"
-ENROLLED_CONTEXT: Final = "RatchetMQ/1 enrolment reply"
-ENROLLED_SEAL_CONTEXT: Final = "RatchetMQ/1 sealed enrolment reply"
 
 
 class Action(IntEnum):
@@ -161,38 +141,6 @@ class DirectoryEvent(NamedTuple):
     signature: SignatureIn
 
 
-class EnrollRequest(NamedTuple):
-    """What a new device seals to the directory; resent unchanged after a crash."""
-
-    invitation_id: InvitationIdField
-    password: Secret
-    """The invitation's own, which only the directory ever sees: the proof of being invited."""
-    nonce: NonceField
-    device_list: DeviceList | DeviceOffer
-    """A new account's first list; a linked device's keys, for a manager to list."""
-    credential_hash: CredentialField
-    reply_key: HpkePublicKey
-
-    def __repr__(self) -> str:
-        """Name the invitation only: the rest enrols."""
-        return f"EnrollRequest(invitation_id={self.invitation_id!r})"
-
-
-class EnrollReply(NamedTuple):
-    """The directory's sealed and signed answer; address and role are empty unless ``ok``."""
-
-    directory_id: DirectoryIdField
-    invitation_id: InvitationIdField
-    nonce: NonceField
-    status: StatusField
-    address: Annotated[str, Field(max_length=40)]
-    role: DisplayName
-    name: DisplayName
-    grant: Grant
-    """What the approving device sealed to a linked one; empty for any other."""
-    signature: SignatureIn
-
-
 class PublishPrekeys(NamedTuple):
     """A batch to add; a key id that is known already is left as it is, so batches may repeat."""
 
@@ -269,8 +217,6 @@ class CounterReply(NamedTuple):
 SIGNED_REQUEST: Final = Codec(SignedRequest, MAX_DIRECTORY_BYTES)
 SIGNED_REPLY: Final = Codec(SignedReply, MAX_DIRECTORY_BYTES)
 DIRECTORY_EVENT: Final = Codec(DirectoryEvent, MAX_DIRECTORY_BYTES)
-ENROLL_REQUEST: Final = Codec(EnrollRequest, MAX_DIRECTORY_BYTES)
-ENROLL_REPLY: Final = Codec(EnrollReply, MAX_DIRECTORY_BYTES)
 PUBLISH_PREKEYS: Final = Codec(PublishPrekeys, MAX_DIRECTORY_BYTES)
 PREKEY_COUNTS: Final = Codec(PrekeyCounts, MAX_DIRECTORY_BYTES)
 FETCH_DEVICE_LIST: Final = Codec(FetchDeviceList, MAX_DIRECTORY_BYTES)
@@ -294,33 +240,6 @@ def reply_bytes(reply: SignedReply) -> bytes:
 def event_bytes(event: DirectoryEvent) -> bytes:
     """Return what the directory's key signs for an event: all but the signature."""
     return encode((EVENT_CONTEXT, *event[:-1]))
-
-
-def enroll_reply_bytes(reply: EnrollReply) -> bytes:
-    """Return what the directory's key signs for an enrolment: all but the signature."""
-    return encode((ENROLLED_CONTEXT, *reply[:-1]))
-
-
-def enroll_login_secret(invitation_id: InvitationId, password: bytes) -> bytes:
-    """Return the 32-byte secret of the one-time MQTT login of an invitation.
-
-    It is derived one way, so that a broker that sees the login cannot enrol in its place.
-
-    Args:
-        invitation_id: The invitation's id.
-        password: The 32 bytes in the invitation.
-    """
-    return hmac.digest(password, encode((ENROLL_LOGIN_CONTEXT, invitation_id)), "sha256")
-
-
-def enroll_info(directory_id: DirectoryId, invitation_id: InvitationId) -> bytes:
-    """Return the HPKE info of a sealed enrolment request."""
-    return encode((ENROLL_CONTEXT, directory_id, invitation_id))
-
-
-def enrolled_info(directory_id: DirectoryId, invitation_id: InvitationId) -> bytes:
-    """Return the HPKE info of the sealed answer to an enrolment request."""
-    return encode((ENROLLED_SEAL_CONTEXT, directory_id, invitation_id))
 
 
 def is_for(reply: SignedReply, request: SignedRequest, device: DeviceAddress) -> bool:

@@ -3,7 +3,7 @@
 import os
 
 from client_sdk import entropy
-from client_sdk.machine.changes import OutboxEnvelope
+from client_sdk.machine.rows import OutboxEnvelope
 from client_sdk.wire.codec import encode
 from client_sdk.wire.envelope import ENVELOPE, PREKEY_HEADER, RATCHET_HEADER, EnvelopeKind
 from client_sdk.wire.errors import ProtocolError

@@ -6,7 +6,7 @@ import pytest
 
 from client_sdk.core.chain import MAX_JUMP
 from client_sdk.core.errors import AuthenticationError, SkippedTooFarError
-from client_sdk.machine.changes import OutboxEnvelope
+from client_sdk.machine.rows import OutboxEnvelope
 from client_sdk.wire.envelope import ENVELOPE, MAX_MESSAGE_NUMBER, RATCHET_HEADER
 from client_sdk.wire.errors import ProtocolError
 from tests.attacks.scene import (

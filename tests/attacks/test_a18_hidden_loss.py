@@ -1,8 +1,8 @@
 """A18: what a broker swaps or keeps back is put in order, or told."""
 
-from client_sdk.machine.changes import MessageState
 from client_sdk.machine.events import Gap
 from client_sdk.machine.receiving import plan_give_up
+from client_sdk.machine.rows import MessageState
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from tests.attacks.scene import opened_pair
 from tests.unit.machine.machine_parties import NOW

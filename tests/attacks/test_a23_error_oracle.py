@@ -10,8 +10,8 @@ from collections.abc import Callable
 from client_sdk import entropy
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.pace import Pace
-from client_sdk.machine.changes import OutboxEnvelope
 from client_sdk.machine.devices import adopt_device_list
+from client_sdk.machine.rows import OutboxEnvelope
 from client_sdk.wire import topics
 from client_sdk.wire.directory import DeviceListReply, Relation
 from client_sdk.wire.ids import EnvelopeId, UserName

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from client_sdk import entropy
-from client_sdk.machine.changes import Changes, Message, MessageState
+from client_sdk.machine.changes import Changes
+from client_sdk.machine.rows import Message, MessageState
 from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.wire.ids import DeviceAddress, UserName
 from tests.bench.counts import Counts

@@ -5,20 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from client_sdk.machine.changes import (
-    Changes,
-    MessageState,
-    OutboxEnvelope,
-    Peer,
-    Receipted,
-    StateChange,
-    UserRevision,
-)
+from client_sdk.machine.changes import Changes, UserRevision
 from client_sdk.machine.identity import Identity
+from client_sdk.machine.rows import MessageState, OutboxEnvelope, Peer, Receipted, StateChange
 from client_sdk.stores.ports import ClientStore
 from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
-from tests.contract.test_client_store import BOB, BOB_1, CAROL, NOW, outgoing
+from tests.contract.client_stores import BOB, BOB_1, CAROL, NOW, outgoing
 
 BOB_2 = DeviceAddress("bob-2")
 

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from client_sdk.machine.changes import (
+from client_sdk.machine.changes import Changes, UserRevision
+from client_sdk.machine.rows import (
     Candidate,
-    Changes,
     HealingPace,
     OpenedEnvelope,
     OutboxEnvelope,
     PaceKind,
     Peer,
     ResendDue,
-    UserRevision,
 )
 from client_sdk.stores.healing_rows import COMMIT_OFFSET
 from client_sdk.stores.ports import ClientStore

@@ -9,7 +9,7 @@ import pytest
 
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import Action, FetchBundle, FetchContacts, Status
-from keydir.rules import ENROLL_LIMIT, MINUTE_MS, PAIR_LIMIT, Limit
+from keydir.limits import ENROLL_LIMIT, MINUTE_MS, PAIR_LIMIT, Limit
 from keydir.throttle import LARGEST_SKEW_MS, Charge, allow
 from tests.unit.keydir.keydir_parties import DeviceParty, DirectoryParty
 

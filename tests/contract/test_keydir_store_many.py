@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from keydir.errors import DirectoryBusyError, DirectoryStoreError
+from keydir.limits import Limit
 from keydir.ports import DirectoryStore
 from keydir.records import PrekeyKind, Token
-from keydir.rules import Limit
 from keydir.stores.opening import open_store
 from keydir.throttle import Charge, allow
 from tests.contract.keydir_stores import ADDRESS, fill, transaction

@@ -2,9 +2,9 @@
 
 import pytest
 
-from client_sdk.machine.changes import (
+from client_sdk.machine.changes import Changes, UserRevision
+from client_sdk.machine.rows import (
     CatchUp,
-    Changes,
     Late,
     Message,
     MessageState,
@@ -12,12 +12,11 @@ from client_sdk.machine.changes import (
     Planned,
     SessionRow,
     StateChange,
-    UserRevision,
 )
 from client_sdk.stores.late_rows import MAX_CATCH_UP
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire.ids import DeviceAddress
-from tests.contract.test_client_store import (
+from tests.contract.client_stores import (
     ALICE,
     BOB,
     BOB_1,

@@ -16,14 +16,8 @@ from client_sdk.transport.mqtt import Login, MqttTransport
 from client_sdk.transport.ports import Connection, Incoming
 from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
-from client_sdk.wire.directory import (
-    Action,
-    EnrollReply,
-    EnrollRequest,
-    SignedReply,
-    SignedRequest,
-    enroll_login_secret,
-)
+from client_sdk.wire.directory import Action, SignedReply, SignedRequest
+from client_sdk.wire.enrollment import EnrollReply, EnrollRequest, enroll_login_secret
 from client_sdk.wire.ids import ENROLL_LOGIN_PREFIX
 from client_sdk.wire.invitation import parse_invitation, password_text
 from keydir.commands import Invite, invite

@@ -14,7 +14,7 @@ from client_sdk.machine.events import DeviceListChanged, Event, IdentityChanged,
 from client_sdk.machine.identity import Identity
 from client_sdk.wire.errors import InvalidInvitationError
 from tests.e2e.clinic import Clinic
-from tests.e2e.test_messenger_api import PATIENCE, Party
+from tests.e2e.messengers import PATIENCE, Party
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import Action, FetchContacts, Status
 from client_sdk.wire.ids import RequestId
 from keydir import session
-from keydir.rules import ARRIVAL_LIMIT
+from keydir.limits import ARRIVAL_LIMIT
 from keydir.waiting import MAX_WAITING_BYTES_OF_ONE, MAX_WAITING_OF_ONE, Waiting
 from tests.e2e.keydir_system import LiveDevice, System, running_directory, running_system
 

@@ -11,8 +11,8 @@ from client_sdk.core.session import InitiatorKeys
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.delivery.fresh import fresh_envelopes
-from client_sdk.machine.changes import Message, MessageState
 from client_sdk.machine.devices import adopt_device_list
+from client_sdk.machine.rows import Message, MessageState
 from client_sdk.machine.sending import plan_message, start_session
 from client_sdk.transport.mqtt import Login as MqttLogin
 from client_sdk.transport.mqtt import MqttTransport

@@ -12,9 +12,10 @@ from client_sdk.delivery.lease import ConnectionLease
 from client_sdk.delivery.pace import Pace
 from client_sdk.delivery.running import Running
 from client_sdk.delivery.upkeep import PREKEY_COUNTER
-from client_sdk.machine.changes import Changes, Message, MessageState, PrekeyKind, StateChange
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import DeviceRecord, load_device
 from client_sdk.machine.prekeys import kem_row, x25519_row
+from client_sdk.machine.rows import Message, MessageState, PrekeyKind, StateChange
 from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.wire.ids import MessageId, UserName
 from tests.simulation.memory_broker import MemoryBroker

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from client_sdk.machine.changes import MessageState
+from client_sdk.machine.rows import MessageState
 from client_sdk.wire.ids import UserName
 from tests.simulation.devices import Device, device, prekeys_ready
 from tests.simulation.memory_broker import Evil, MemoryBroker

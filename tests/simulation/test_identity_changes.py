@@ -9,11 +9,11 @@ import pytest
 
 from client_sdk.delivery.identity import show_identity, trust_user, verify_user
 from client_sdk.delivery.pace import Pace
-from client_sdk.machine.changes import MessageState
 from client_sdk.machine.device import DeviceRecord, load_device
 from client_sdk.machine.errors import NotComparedError
 from client_sdk.machine.events import Event, Failed, Gap, IdentityChanged
 from client_sdk.machine.identity import Identity, identity_of
+from client_sdk.machine.rows import MessageState
 from client_sdk.wire import topics
 from client_sdk.wire.directory import SignedRequest
 from client_sdk.wire.ids import DeviceAddress, MessageId, UserName

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.pace import Pace
-from client_sdk.machine.changes import MessageState
+from client_sdk.machine.rows import MessageState
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.wire.ids import UserName
 from tests.simulation.devices import Device, device, prekeys_ready

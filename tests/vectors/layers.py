@@ -27,7 +27,7 @@ from client_sdk.machine.opening import replay_digest
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import device_list_hash, list_mark
 from client_sdk.wire.content import pad
-from client_sdk.wire.directory import enroll_info, enrolled_info
+from client_sdk.wire.enrollment import enroll_info, enrolled_info
 from client_sdk.wire.ids import DirectoryId, EnvelopeId, EventId, InvitationId, RequestId, SessionId
 from client_sdk.wire.invitation import password_text, secret_hash
 from client_sdk.wire.pq_message import PqChunk, PqMessage, PqPart, encode_pq_message

@@ -15,6 +15,7 @@ from client_sdk.core.session_record import archive_current
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.context import Context, EventQueue
 from client_sdk.delivery.errors import NotContactError
+from client_sdk.delivery.gaps import give_up
 from client_sdk.delivery.guard import Guard
 from client_sdk.delivery.healing import Healing
 from client_sdk.delivery.inbox import Inbox
@@ -31,11 +32,12 @@ from client_sdk.delivery.upkeep import (
     make_medium_term_prekeys,
     upload_waiting,
 )
-from client_sdk.machine.changes import Changes, Message, MessageState, PrekeyKind, StateChange
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import DEVICE_RECORD, DeviceRecord, encode_device, load_device
 from client_sdk.machine.events import Gap, StoreRolledBack
 from client_sdk.machine.manager_keys import plan_key_given
 from client_sdk.machine.prekeys import kem_row, x25519_row
+from client_sdk.machine.rows import Message, MessageState, PrekeyKind, StateChange
 from client_sdk.machine.state import based_on
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.ports import PublishedMark
@@ -211,7 +213,7 @@ class Home:
             (GAP_TIMEOUT_MS + 1,),
         )
         for user in waiting:
-            await self.inbox._give_up(user)
+            await give_up(self.context, user)
         self.note_events()
         return bool(waiting)
 

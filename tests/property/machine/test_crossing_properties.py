@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_sdk.machine.changes import OutboxEnvelope
+from client_sdk.machine.rows import OutboxEnvelope
 from tests.unit.machine.machine_parties import Party, make_pair
 
 Mail = list[tuple[Party, Party, OutboxEnvelope]]

@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_sdk.machine.changes import OutboxEnvelope
+from client_sdk.machine.rows import OutboxEnvelope
 from tests.unit.machine.household import pair_of_households, write_to
 from tests.unit.machine.machine_parties import Party
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_sdk.machine.changes import StreamPosition
+from client_sdk.machine.rows import StreamPosition
 from client_sdk.machine.streams import arrive, give_up
 from client_sdk.wire.ids import DeviceAddress, MessageId, StreamId
 

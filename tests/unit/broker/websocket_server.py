@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from websockets.frames import Frame, Opcode
+from websockets.typing import Subprotocol
 
 from broker.websocket import WebSocketProtocol
 
+MQTT = [Subprotocol("mqtt")]
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = {
     "Host": "localhost",

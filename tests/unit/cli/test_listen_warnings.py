@@ -2,7 +2,7 @@
 
 import pytest
 
-from client_sdk.cli_messages import _warning
+from client_sdk.cli_events import warning
 from client_sdk.machine.events import (
     CloneSuspected,
     Delivered,
@@ -39,11 +39,11 @@ ADA = UserName("ada")
     ],
 )
 def test_an_event_that_needs_somebody_is_one_line(event: Event, words: tuple[str, ...]) -> None:
-    text = _warning(event)
+    text = warning(event)
     assert text is not None
     assert "\n" not in text
     assert [word for word in words if word not in text] == []
 
 
 def test_a_receipt_is_not_worth_a_line() -> None:
-    assert _warning(Delivered(MESSAGE, DeviceAddress("ada-1"))) is None
+    assert warning(Delivered(MESSAGE, DeviceAddress("ada-1"))) is None

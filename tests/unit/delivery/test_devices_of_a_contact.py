@@ -8,17 +8,14 @@ import pytest
 from client_sdk.delivery import late as late_module
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.consent import accept_user
-from client_sdk.machine.changes import MessageState, OutboxEnvelope
 from client_sdk.machine.devices import adopt_device_list
 from client_sdk.machine.events import DeviceListChanged, Equivocation, Event
+from client_sdk.machine.rows import MessageState, OutboxEnvelope
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import DeviceList
 from client_sdk.wire.directory import Action
 from client_sdk.wire.ids import DeviceAddress
-from tests.simulation.devices import device, prekeys_ready
-from tests.simulation.memory_broker import MemoryBroker
-from tests.simulation.small_directory import SmallDirectory
-from tests.unit.delivery.test_rules_of_delivery import ALICE, BOB, SLOW, Room
+from tests.unit.delivery.rooms import ALICE, BOB, Room
 from tests.unit.machine import machine_parties
 from tests.unit.machine.household import list_of, more_devices, reply, take_list, without
 from tests.unit.machine.machine_parties import Party
@@ -69,11 +66,8 @@ class Street(Room):
 async def street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
     monkeypatch.setattr(machine_parties, "NOW", now_ms())
     monkeypatch.setattr(late_module, "NEW_DEVICE_SECONDS", (0.05,) * 200)
-    directory = SmallDirectory()
-    broker = MemoryBroker(directory)
-    async with device("bob", broker, directory, pace=SLOW) as bob:
-        await prekeys_ready(directory, bob)
-        yield Street(broker, directory, bob)
+    async with Street.opened() as opened:
+        yield opened
 
 
 async def test_a_message_reaches_every_device_also_one_that_has_no_prekeys_yet(

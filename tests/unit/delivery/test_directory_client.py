@@ -43,7 +43,7 @@ from client_sdk.wire.directory import (
 from client_sdk.wire.encoded_keys import Signature
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import DeviceAddress, EventId, RequestId, UserName
-from keydir.rules import DEVICE_LIMIT
+from keydir.limits import DEVICE_LIMIT
 from tests.simulation.small_directory import SmallDirectory
 from tests.unit.machine.machine_parties import DIRECTORY_KEYS, NOW, make_party, make_record
 

@@ -11,11 +11,12 @@ from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.guard import Guard
 from client_sdk.delivery.lease import ConnectionLease
 from client_sdk.delivery.unopened import MAX_REMEMBERED, Unopened
-from client_sdk.machine.changes import Candidate, Changes, MessageState
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import load_device
 from client_sdk.machine.errors import IdentityChangedError
 from client_sdk.machine.events import IdentityChanged, RollbackSource, StoreRolledBack
 from client_sdk.machine.healing import CANDIDATE_LIFETIME_MS
+from client_sdk.machine.rows import Candidate, MessageState
 from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.wire import topics
 from client_sdk.wire.healing import StoreCounters

@@ -2,8 +2,8 @@
 
 from client_sdk.delivery.rotation import rotate
 from client_sdk.delivery.upkeep import make_medium_term_prekeys
-from client_sdk.machine.changes import PrekeyKind
 from client_sdk.machine.prekeys import KEPT_AFTER_REPLACEMENT_MS, ROTATE_AFTER_MS
+from client_sdk.machine.rows import PrekeyKind
 from client_sdk.stores.sqlite import SqliteStore
 
 NOW = 1_800_000_000_000

@@ -1,91 +1,33 @@
-"""The rules of one open device, seen from its broker and its directory."""
+"""How one open device receives and receipts, seen from its broker and its directory."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from client_sdk.core.chain import MAX_JUMP
 from client_sdk.delivery import senders as senders_module
-from client_sdk.delivery import upkeep as upkeep_module
 from client_sdk.delivery.clock import now_ms
-from client_sdk.delivery.consent import accept_user, set_blocked
-from client_sdk.delivery.contacts import withdraw
 from client_sdk.delivery.inbox import MAX_QUEUED_BYTES
-from client_sdk.delivery.outbox import MAX_UNRECEIPTED_BYTES, MAX_UNRECEIPTED_ENVELOPES
 from client_sdk.delivery.pace import Pace
 from client_sdk.delivery.senders import SenderLookup
 from client_sdk.machine import sending as sending_module
-from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, ReceiptDue
-from client_sdk.machine.devices import adopt_device_list, is_withdrawn
-from client_sdk.machine.events import ContactRequest, Delivered, Failed, Gap, Read
+from client_sdk.machine.changes import Changes
+from client_sdk.machine.events import Delivered, Gap, Read
 from client_sdk.machine.opening import Arrived, handshake_wanted
+from client_sdk.machine.rows import MessageState, ReceiptDue
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.errors import StorageFullError
 from client_sdk.transport.ports import Incoming
-from client_sdk.wire import topics
-from client_sdk.wire.directory import Action, DeviceListReply, Relation, Status
+from client_sdk.wire.directory import Status
 from client_sdk.wire.envelope import Envelope
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
 from client_sdk.wire.topics import InboxTopic
-from tests.simulation.devices import Device, device, prekeys_ready
+from tests.simulation.devices import device, prekeys_ready
 from tests.simulation.memory_broker import MemoryBroker
 from tests.simulation.small_directory import SmallDirectory
-from tests.unit.machine.machine_parties import Party, empty_state, make_party
-
-ALICE, BOB = UserName("alice"), UserName("bob")
-SLOW = Pace(resend_seconds=(60.0,), resync_seconds=(60.0,))
-
-
-class Room:
-    """Bob's whole device, and people who write to him by hand."""
-
-    def __init__(self, broker: MemoryBroker, directory: SmallDirectory, bob: Device) -> None:
-        self.broker, self.directory, self.bob = broker, directory, bob
-
-    def writer(self, name: str) -> Party:
-        party = make_party(name)
-        party.now = now_ms()
-        self.directory.register(party.own)
-        published = self.directory.devices[self.bob.context.own.address]
-        reply = DeviceListReply(published.device_list, Relation.CONTACT, "", "")
-        party.states[BOB], _ = adopt_device_list(empty_state(BOB), reply)
-        return party
-
-    def envelope(self, party: Party, text: str) -> OutboxEnvelope:
-        bob: Any = self.bob  # a Party names the recipient by its user alone
-        if not party.states[BOB].sessions:
-            party.begin(bob, self.directory.bundle(self.bob.context.own.address))
-        return party.send(bob, text)
-
-    def post(self, party: Party, envelope: OutboxEnvelope) -> str:
-        topic = topics.inbox(envelope.recipient, party.address, envelope.envelope_id)
-        self.broker.publish(topic, envelope.payload, retain=True)
-        return topic
-
-    def published_to(self, address: DeviceAddress) -> list[tuple[str, bytes]]:
-        prefix = topics.inbox_prefix(address)
-        return [one for one in self.broker.published if one[0].startswith(prefix) and one[1]]
-
-    def waiting(self) -> list[str]:
-        prefix = topics.inbox_prefix(self.bob.context.own.address)
-        return [one for one in self.broker.retained if one.startswith(prefix)]
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        while not true():
-            self.bob.running.check()
-            await asyncio.sleep(0.02)
-
-
-@pytest.fixture
-async def room() -> AsyncIterator[Room]:
-    directory = SmallDirectory()
-    broker = MemoryBroker(directory)
-    async with device("bob", broker, directory, pace=SLOW) as bob:
-        await prekeys_ready(directory, bob)
-        yield Room(broker, directory, bob)
+from tests.unit.delivery.rooms import ALICE, BOB, SLOW, Room
+from tests.unit.machine.machine_parties import empty_state, make_party
 
 
 async def test_mail_is_committed_then_cleared_then_receipted(room: Room) -> None:
@@ -129,18 +71,6 @@ async def test_envelopes_in_any_order_of_one_batch_are_handed_over_in_order(room
     assert [one.message.text for one in history] == [str(number) for number in range(12)]
 
 
-async def test_what_is_no_contact_is_cleared_without_a_receipt(room: Room) -> None:
-    mallory = room.writer("mallory")
-    room.directory.refused.add(UserName("mallory"))
-    topic = room.post(mallory, room.envelope(mallory, "hello"))
-    await room.until(lambda: topic not in room.broker.retained)
-    again = room.post(mallory, room.envelope(mallory, "hello again"))
-    await room.until(lambda: again not in room.broker.retained)
-    assert room.published_to(mallory.address) == []
-    asked = [one for one in room.directory.requests if one.action == 2]
-    assert len([one for one in asked if b"mallory" in one.body]) == 1
-
-
 async def test_mail_waits_on_the_broker_while_the_directory_is_away() -> None:
     directory = SmallDirectory()
     broker = MemoryBroker(directory)
@@ -171,38 +101,6 @@ async def test_at_most_64_senders_are_looked_up_at_a_time(room: Room) -> None:
     await asyncio.sleep(0.3)
     assert len(lookup._pending) == senders_module.MAX_PENDING_SENDERS
     assert len(room.broker.retained) == len(writers)
-
-
-async def test_a_blocked_user_is_dropped_without_a_receipt_until_unblocked(room: Room) -> None:
-    alice = room.writer("alice")
-    room.post(alice, room.envelope(alice, "before"))
-    await room.bob.take(1)
-    await room.until(lambda: len(room.published_to(alice.address)) == 1)
-    await set_blocked(room.bob.context, ALICE, blocked=True)
-    topic = room.post(alice, room.envelope(alice, "blocked"))
-    await room.until(lambda: topic not in room.broker.retained)
-    assert len(room.published_to(alice.address)) == 1
-    await set_blocked(room.bob.context, ALICE, blocked=False)
-    room.post(alice, room.envelope(alice, "after"))
-    history = await room.bob.context.store.history(ALICE, 9, None)
-    assert "blocked" not in [one.message.text for one in history]
-
-
-async def test_a_stranger_waits_for_consent_and_gets_the_receipts_then(room: Room) -> None:
-    room.directory.relation = Relation.STRANGER
-    carol = room.writer("carol")
-    envelopes = [room.envelope(carol, "one"), room.envelope(carol, "two")]
-    second = room.post(carol, envelopes[1])
-    await room.until(lambda: second not in room.broker.retained)
-    first = room.post(carol, envelopes[0])
-    await room.until(lambda: first not in room.broker.retained)
-    events = room.bob.context.events.take()
-    assert await anext(events) == ContactRequest(UserName("carol"))
-    assert await room.bob.context.store.ready(9) == []
-    assert room.published_to(carol.address) == []
-    await accept_user(room.bob.context, UserName("carol"))
-    assert await room.bob.take(2) == ["one", "two"]
-    await room.until(lambda: len(room.published_to(carol.address)) == 1)
 
 
 async def test_two_sessions_from_one_bundle_in_one_batch_do_not_spin(room: Room) -> None:
@@ -243,82 +141,6 @@ async def test_a_gap_is_given_up_after_its_time_and_told(room: Room) -> None:
     assert await room.bob.take(2) == ["one", "three"]
     assert await anext(room.bob.context.events.take()) == Gap(alice.address, 2, 3)
     assert found[0][0] == ALICE
-
-
-async def pair(
-    broker: MemoryBroker, directory: SmallDirectory, body: Callable[[Device], Awaitable[None]]
-) -> None:
-    """Run ``body`` with alice's device while bob's prekeys are there and bob is not."""
-    async with asyncio.timeout(90):
-        async with device("bob", broker, directory) as bob:
-            await prekeys_ready(directory, bob)
-        async with device("alice", broker, directory, pace=SLOW) as alice:
-            await body(alice)
-
-
-async def planned(alice: Device, backlog: int) -> None:
-    while (await alice.context.store.backlog(DeviceAddress("bob-1"))).envelopes < backlog:
-        alice.running.check()
-        await asyncio.sleep(0.05)
-
-
-async def test_500_envelopes_lie_on_the_broker_and_the_next_one_waits() -> None:
-    async def body(alice: Device) -> None:
-        for number in range(MAX_UNRECEIPTED_ENVELOPES + 1):
-            await alice.send(BOB, str(number))
-        await planned(alice, MAX_UNRECEIPTED_ENVELOPES)
-        await asyncio.sleep(0.3)
-        store = alice.context.store
-        backlog = await store.backlog(DeviceAddress("bob-1"))
-        assert backlog.envelopes == MAX_UNRECEIPTED_ENVELOPES
-        assert [one.text for one in await store.queued(BOB, 9)] == ["500"]
-
-    await pair(MemoryBroker(directory := SmallDirectory()), directory, body)
-
-
-async def test_8_mib_lie_on_the_broker_and_not_one_envelope_more() -> None:
-    async def body(alice: Device) -> None:
-        for _ in range(130):
-            await alice.send(BOB, "x" * 60_000)
-        store, size = alice.context.store, 0
-        while not size or size != (await store.backlog(DeviceAddress("bob-1"))).size:
-            alice.running.check()
-            size = (await store.backlog(DeviceAddress("bob-1"))).size
-            await asyncio.sleep(0.6)
-        one = size // (await store.backlog(DeviceAddress("bob-1"))).envelopes
-        assert MAX_UNRECEIPTED_BYTES - 2 * one < size <= MAX_UNRECEIPTED_BYTES
-        assert await store.queued(BOB, 1) != []
-
-    directory = SmallDirectory()
-    await pair(MemoryBroker(directory), directory, body)
-
-
-async def test_an_unknown_recipient_fails_with_an_event() -> None:
-    async def body(alice: Device) -> None:
-        message_id = await alice.send(UserName("nobody"), "hello")
-        await alice.reaches(message_id, MessageState.FAILED)
-        event = await anext(alice.context.events.take())
-        assert event == Failed(message_id, UserName("nobody"), "not_contact")
-
-    directory = SmallDirectory()
-    await pair(MemoryBroker(directory), directory, body)
-
-
-async def test_an_expired_message_is_taken_back_from_the_broker() -> None:
-    broker = MemoryBroker(directory := SmallDirectory())
-
-    async def body(alice: Device) -> None:
-        message_id = await alice.send(BOB, "short-lived", expires_at=now_ms() + 500)
-        await alice.reaches(message_id, MessageState.PUBLISHED)
-        assert any("/in/" in topic for topic in broker.retained)
-        await asyncio.sleep(0.6)
-        await alice.running.engine._upkeep._expire()
-        assert await alice.state_of(message_id) is MessageState.EXPIRED
-        assert await alice.context.store.envelopes_of(message_id) == []
-        while any("/in/" in topic for topic in broker.retained):  # noqa: ASYNC110 - a test may look
-            await asyncio.sleep(0.02)
-
-    await pair(broker, directory, body)
 
 
 async def test_a_full_disk_ends_the_engine_with_one_clear_error_and_clears_nothing(
@@ -416,72 +238,6 @@ async def test_a_directory_that_answers_nonsense_does_not_end_the_engine() -> No
             await asyncio.sleep(0.2)
             bob.running.check()
             assert bob.running.engine.connected
-
-
-async def test_a_contact_that_the_policy_withdrew_is_dropped_and_no_longer_written_to(
-    room: Room,
-) -> None:
-    bob, alice = room.bob, room.writer("alice")
-    room.post(alice, room.envelope(alice, "before"))
-    await bob.take(1)
-    await room.until(lambda: len(room.published_to(alice.address)) == 1)
-    upkeep = bob.running.engine._upkeep
-    await upkeep.contacts_once()  # listed: nothing changes
-    room.directory.refused.add(ALICE)
-    await upkeep.contacts_once()  # still listed
-    assert (await bob.context.peers.load(ALICE)).trusted
-    room.directory.unlisted.add(ALICE)
-    await upkeep.contacts_once()
-    state = await bob.context.peers.load(ALICE)
-    assert is_withdrawn(state)
-    assert state.peer.account_key is not None
-    topic = room.post(alice, room.envelope(alice, "after"))
-    await room.until(lambda: topic not in room.broker.retained)
-    message_id = await bob.send(ALICE, "answer")
-    await bob.reaches(message_id, MessageState.FAILED)
-    assert len(room.published_to(alice.address)) == 1
-    history = await bob.context.store.history(ALICE, 9, None)
-    assert [one.message.text for one in history] == ["before", "answer"]
-
-
-async def test_a_contact_outside_the_list_that_the_directory_still_gives_stays(room: Room) -> None:
-    alice = room.writer("alice")
-    room.post(alice, room.envelope(alice, "before"))
-    await room.bob.take(1)
-    room.directory.unlisted.add(ALICE)
-    await room.bob.running.engine._upkeep.contacts_once()
-    assert (await room.bob.context.peers.load(ALICE)).trusted
-
-
-async def test_a_withdrawn_contact_is_heard_again_once_the_policy_allows_it(room: Room) -> None:
-    alice = room.writer("alice")
-    room.post(alice, room.envelope(alice, "before"))
-    await room.bob.take(1)
-    published, bundle = room.directory.devices[alice.address], alice.bundle(one_time=False)
-    published.signed, published.last_resort = bundle.signed_prekey, bundle.kem_prekey
-    await withdraw(room.bob.context, ALICE)
-    await withdraw(room.bob.context, ALICE)
-    assert is_withdrawn(await room.bob.context.peers.load(ALICE))
-    room.post(alice, room.envelope(alice, "after"))
-    assert await room.bob.take(2) == ["before", "after"]
-    assert (await room.bob.context.peers.load(ALICE)).trusted
-
-
-async def test_contacts_are_fetched_again_after_an_hour_of_one_connection(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def asked() -> int:
-        return len([one for one in room.directory.requests if one.action == Action.CONTACTS])
-
-    await room.until(lambda: asked() == 1)
-    upkeep = room.bob.running.engine._upkeep
-    monkeypatch.setattr(upkeep_module, "ROUND_SECONDS", 0.05)
-    for age, expected in ((upkeep_module.CONTACTS_SECONDS - 60, 1), (3600, 2)):
-        upkeep._contacts_at = time.monotonic() - age
-        rounds = asyncio.create_task(upkeep.expiry_loop())
-        await asyncio.sleep(0.5)
-        rounds.cancel()
-        assert asked() == expected
 
 
 async def test_8_mib_of_unknown_senders_wait_in_memory_and_not_one_byte_more() -> None:

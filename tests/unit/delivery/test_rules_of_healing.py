@@ -9,33 +9,22 @@ import pytest
 
 from client_sdk import entropy
 from client_sdk.delivery.clock import now_ms
-from client_sdk.machine.changes import (
-    Candidate,
-    Changes,
-    MessageState,
-    OutboxEnvelope,
-    PaceKind,
-    ReceiptDue,
-)
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.control import FreshContent
 from client_sdk.machine.events import CloneSuspected, SessionDamaged, SessionRenewed
 from client_sdk.machine.healing import plan_request
 from client_sdk.machine.pace import MAX_ANSWERS, MAX_REQUESTS
 from client_sdk.machine.prekeys import upload
+from client_sdk.machine.rows import Candidate, MessageState, OutboxEnvelope, PaceKind, ReceiptDue
 from client_sdk.machine.sending import FreshEnvelope, fresh_keys_wanted
 from client_sdk.stores.healing_rows import MAX_CANDIDATES
 from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import Action
 from client_sdk.wire.envelope import ENVELOPE, RATCHET_HEADER, EnvelopeKind
-from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
-from tests.simulation.devices import device, prekeys_ready
-from tests.simulation.memory_broker import MemoryBroker
-from tests.simulation.small_directory import SmallDirectory
-from tests.unit.delivery.test_rules_of_delivery import SLOW, Room
+from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId
+from tests.unit.delivery.rooms import ALICE, BOB, Room
 from tests.unit.machine.machine_parties import Party
-
-ALICE, BOB = UserName("alice"), UserName("bob")
 
 
 class HealingRoom(Room):
@@ -97,11 +86,8 @@ class HealingRoom(Room):
 
 @pytest.fixture
 async def room() -> AsyncIterator[HealingRoom]:
-    directory = SmallDirectory()
-    broker = MemoryBroker(directory)
-    async with device("bob", broker, directory, pace=SLOW) as bob:
-        await prekeys_ready(directory, bob)
-        yield HealingRoom(broker, directory, bob)
+    async with HealingRoom.opened() as opened:
+        yield opened
 
 
 def with_tag(envelope: OutboxEnvelope, tag: bytes) -> OutboxEnvelope:

@@ -31,19 +31,13 @@ from client_sdk.wire.bundle import (
 )
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import (
-    ENROLL_REPLY,
     SIGNED_REPLY,
     Action,
-    EnrollReply,
-    EnrollRequest,
     FetchBundle,
     PublishPrekeys,
     SignedReply,
     SignedRequest,
     Status,
-    enroll_info,
-    enroll_reply_bytes,
-    enrolled_info,
     is_for,
     reply_bytes,
     request_bytes,
@@ -56,6 +50,14 @@ from client_sdk.wire.encoded_keys import (
     Signature,
     SignedPrekey,
     SigningKey,
+)
+from client_sdk.wire.enrollment import (
+    ENROLL_REPLY,
+    EnrollReply,
+    EnrollRequest,
+    enroll_info,
+    enroll_reply_bytes,
+    enrolled_info,
 )
 from client_sdk.wire.ids import (
     DeviceAddress,

@@ -7,14 +7,15 @@ from client_sdk.core.signatures import sign_device_list
 from client_sdk.entropy import draw_ed25519, draw_id
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import NO_PREVIOUS_LIST
-from client_sdk.wire.directory import Status, enroll_login_secret
+from client_sdk.wire.directory import Status
 from client_sdk.wire.encoded_keys import AccountKey, Signature
+from client_sdk.wire.enrollment import enroll_login_secret
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import InvitationId, UserName
 from client_sdk.wire.invitation import INVITATION_LIFETIME_MS, password_text, secret_hash
 from keydir.commands import Invite, invite, revoke
 from keydir.errors import RefusedRequestError, UserExistsError
-from keydir.rules import ENROLL_LIMIT
+from keydir.limits import ENROLL_LIMIT
 from keydir.stores import CredentialReader
 from tests.unit.keydir.keydir_parties import DirectoryParty
 

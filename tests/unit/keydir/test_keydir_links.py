@@ -14,14 +14,12 @@ from client_sdk.wire.directory import (
     DEVICE_LIST_REPLY,
     Action,
     DeviceListReply,
-    EnrollReply,
-    EnrollRequest,
     FetchDeviceList,
     SignedReply,
     Status,
-    enroll_login_secret,
 )
 from client_sdk.wire.encoded_keys import AccountKey
+from client_sdk.wire.enrollment import EnrollReply, EnrollRequest, enroll_login_secret
 from client_sdk.wire.ids import DeviceAddress, DeviceNumber, InvitationId, UserName
 from client_sdk.wire.invitation import INVITATION_LIFETIME_MS, password_text, secret_hash
 from client_sdk.wire.limits import MAX_EARLIER_LISTS

@@ -10,7 +10,7 @@ from client_sdk.wire import topics
 from client_sdk.wire.ids import DeviceAddress, InvitationId, RequestId
 from client_sdk.wire.limits import MAX_DIRECTORY_BYTES
 from keydir import waiting as waiting_module
-from keydir.rules import ARRIVAL_LIMIT, DEVICE_LIMIT
+from keydir.limits import ARRIVAL_LIMIT, DEVICE_LIMIT
 from keydir.waiting import MAX_WAITING_BYTES_OF_ONE, MAX_WAITING_OF_ONE, Waiting
 from tests.unit.keydir.keydir_parties import Clock
 

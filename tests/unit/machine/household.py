@@ -5,10 +5,11 @@ from dataclasses import replace
 from client_sdk import entropy
 from client_sdk.core.device_lists import list_with, list_without, superseded_list
 from client_sdk.core.signatures import endorse
-from client_sdk.machine.changes import Changes, OutboxEnvelope
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import load_device, with_list
 from client_sdk.machine.devices import adopt_device_list
 from client_sdk.machine.late import LateMessage, plan_late
+from client_sdk.machine.rows import OutboxEnvelope
 from client_sdk.machine.sending import plan_message, without_session
 from client_sdk.machine.state import PeerState
 from client_sdk.wire.bundle import DeviceEntry, DeviceList

@@ -6,17 +6,7 @@ from typing import Final
 from client_sdk import entropy
 from client_sdk.core.session import InitiatorKeys
 from client_sdk.core.state_format import serialize_record
-from client_sdk.machine.changes import (
-    Changes,
-    Message,
-    MessageState,
-    OpenedEnvelope,
-    OutboxEnvelope,
-    Peer,
-    PrekeyKind,
-    PrekeyRow,
-    ReceiptDue,
-)
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import DeviceRecord, FreshDevice, OwnDevice, load_device, new_device
 from client_sdk.machine.devices import adopt_device_list
 from client_sdk.machine.errors import ReplayedHandshakeError
@@ -32,6 +22,16 @@ from client_sdk.machine.opening import (
 )
 from client_sdk.machine.prekeys import kem_row, responder_prekeys, upload, x25519_row
 from client_sdk.machine.receiving import plan_receive, plan_repeat
+from client_sdk.machine.rows import (
+    Message,
+    MessageState,
+    OpenedEnvelope,
+    OutboxEnvelope,
+    Peer,
+    PrekeyKind,
+    PrekeyRow,
+    ReceiptDue,
+)
 from client_sdk.machine.sending import (
     FreshEnvelope,
     FreshEnvelopes,

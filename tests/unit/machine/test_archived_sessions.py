@@ -7,7 +7,6 @@ import pytest
 from client_sdk import entropy
 from client_sdk.core.errors import UnknownSessionError
 from client_sdk.core.session_record import ARCHIVE_LIFETIME_MS, archive_current
-from client_sdk.machine.changes import MessageState
 from client_sdk.machine.control import FreshContent
 from client_sdk.machine.healing import (
     Verdict,
@@ -17,6 +16,7 @@ from client_sdk.machine.healing import (
     plan_request,
     plan_resend,
 )
+from client_sdk.machine.rows import MessageState
 from client_sdk.machine.state import PeerState, expired
 from client_sdk.wire.ids import DeviceAddress
 from tests.unit.machine.machine_parties import NOW, Party, fresh_for, make_pair

@@ -1,33 +1,19 @@
 """Two pure devices with real keys: what opening, placing and answering change."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from client_sdk import entropy
-from client_sdk.core.errors import AuthenticationError, DuplicateMessageError, UnknownSessionError
 from client_sdk.core.fresh_keys import NOTHING_WANTED, WantedKeys
-from client_sdk.core.session import encrypt, keys_wanted
-from client_sdk.core.session_record import ARCHIVE_LIFETIME_MS, SessionRecord, update
-from client_sdk.machine.changes import (
-    Changes,
-    MessageState,
-    OutboxEnvelope,
-    ReceiptDue,
-    Receipted,
-)
+from client_sdk.core.session_record import ARCHIVE_LIFETIME_MS, SessionRecord
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.devices import adopt_device_list, plan_consent
-from client_sdk.machine.errors import (
-    NoSessionError,
-    PrekeyGoneError,
-    ReplayedHandshakeError,
-    UnknownDeviceError,
-)
+from client_sdk.machine.errors import NoSessionError
 from client_sdk.machine.events import ContactRequest, Delivered, Gap, Read
 from client_sdk.machine.opening import open_envelope
-from client_sdk.machine.receiving import MAX_SEQUENCE, plan_give_up, plan_receive
+from client_sdk.machine.receiving import plan_give_up, plan_receive
+from client_sdk.machine.rows import MessageState, ReceiptDue, Receipted
 from client_sdk.machine.sending import (
     FreshReceipt,
     fresh_keys_wanted,
@@ -38,65 +24,19 @@ from client_sdk.machine.sending import (
 from client_sdk.machine.state import expired, session_rows, written
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.wire.codec import encode
-from client_sdk.wire.content import (
-    CONTENT,
-    Content,
-    ContentKind,
-    ListMark,
-    MessageBody,
-    encode_message_body,
-    pad,
-)
+from client_sdk.wire.content import CONTENT, ListMark
 from client_sdk.wire.directory import Relation
-from client_sdk.wire.envelope import ENVELOPE
-from client_sdk.wire.errors import MalformedError, ProtocolError
-from client_sdk.wire.ids import DeviceNumber, EnvelopeId, StreamId, UserName
+from client_sdk.wire.ids import StreamId, UserName
 from client_sdk.wire.limits import MAX_LAST_SEEN, MAX_RECEIPT_IDS, MAX_TEXT_BYTES
+from tests.unit.machine.conversations import content_of, opened_conversation, sealed
 from tests.unit.machine.machine_parties import (
     NOW,
-    Party,
     empty_state,
     fresh_for,
     make_pair,
     make_party,
     serialised,
 )
-
-
-def opened_conversation() -> tuple[Party, Party]:
-    """Return a pair of which each has decrypted a message of the other."""
-    alice, bob = make_pair()
-    bob.receive(alice.address, alice.send(bob, "first"))
-    alice.receive(bob.address, bob.send(alice, "answer"))
-    return alice, bob
-
-
-def content_of(alice: Party, **fields: Any) -> Content:
-    base = Content(
-        message_id=entropy.draw_message_id(),
-        stream_id=alice.own.record.stream_id,
-        sequence=2,
-        last_seen=(),
-        sent_at=NOW,
-        kind=ContentKind.MESSAGE,
-        body=encode_message_body(MessageBody("text", None, None, None, None)),
-        sender_list=alice.own.mark,
-        recipient_list=alice.own.mark,
-    )
-    return base._replace(**fields)
-
-
-def sealed(alice: Party, bob: Party, content: Content) -> OutboxEnvelope:
-    """Return content that an honest device would not make, in an honest envelope."""
-    record = alice.states[bob.user].sessions[bob.address]
-    assert record.current is not None
-    envelope_id = EnvelopeId(entropy.draw_id())
-    fresh = entropy.draw_keys(keys_wanted(record.current))
-    session, payload = encrypt(record.current, envelope_id, pad(encode(content)), fresh)
-    state = alice.states[bob.user]
-    sessions = {**state.sessions, bob.address: update(record, session)}
-    alice.states[bob.user] = replace(state, sessions=sessions)
-    return OutboxEnvelope(envelope_id, bob.address, bob.user, None, payload, NOW)
 
 
 def test_a_first_message_opens_and_owes_one_receipt() -> None:
@@ -282,156 +222,6 @@ def test_a_full_gap_is_told_with_the_message_that_filled_it() -> None:
     bob.messages.update({one: bob.messages[first.message_id] for _, one in held})
     _, events = bob.receive(alice.address, sealed(alice, bob, content_of(alice, sequence=300)))
     assert events == (Gap(alice.address, 2, 3),)
-
-
-Broken = Callable[[Party, Party, OutboxEnvelope], OutboxEnvelope]
-
-
-def bit_flipped(alice: Party, bob: Party, envelope: OutboxEnvelope) -> OutboxEnvelope:
-    payload = bytearray(envelope.payload)
-    payload[-1] ^= 1
-    return envelope._replace(payload=bytes(payload))
-
-
-def under_another_id(alice: Party, bob: Party, envelope: OutboxEnvelope) -> OutboxEnvelope:
-    return envelope._replace(envelope_id=EnvelopeId(entropy.draw_id()))
-
-
-def other_ciphertext(alice: Party, bob: Party, envelope: OutboxEnvelope) -> OutboxEnvelope:
-    decoded = ENVELOPE.decode(envelope.payload)
-    return envelope._replace(payload=encode(decoded._replace(ciphertext=bytes(272))))
-
-
-@pytest.mark.parametrize("break_it", [bit_flipped, under_another_id, other_ciphertext])
-@pytest.mark.parametrize("first", [True, False])
-def test_an_envelope_that_does_not_open_leaves_every_byte_as_it_was(
-    break_it: Broken, first: bool
-) -> None:
-    alice, bob = make_pair() if first else opened_conversation()
-    envelope = alice.send(bob, "target")
-    before = serialised(bob.state(alice.user)), dict(bob.prekeys), bob.state(alice.user)
-    with pytest.raises(AuthenticationError):
-        bob.receive(alice.address, break_it(alice, bob, envelope))
-    after = serialised(bob.state(alice.user)), dict(bob.prekeys), bob.state(alice.user)
-    assert after == before
-    bob.receive(alice.address, envelope)
-    assert bob.handed_over[-1] == "target"
-
-
-def test_a_spent_message_key_is_refused_after_the_trace_was_forgotten() -> None:
-    alice, bob = make_pair()
-    envelope = alice.send(bob)
-    bob.receive(alice.address, envelope)
-    bob.opened.clear()
-    with pytest.raises(DuplicateMessageError):
-        bob.receive(alice.address, envelope)
-
-
-def test_a_replayed_handshake_starts_no_second_session() -> None:
-    alice, bob = make_pair()
-    alice.begin(bob, bob.bundle(one_time=False))
-    envelope = alice.send(bob)
-    bob.receive(alice.address, envelope)
-    bob.opened.clear()
-    bob.states[alice.user] = empty_state(alice.user)
-    bob.know(alice)
-    with pytest.raises(ReplayedHandshakeError):
-        bob.receive(alice.address, envelope)
-    assert bob.handed_over == ["hello"]
-
-
-def test_a_handshake_with_a_spent_prekey_is_refused() -> None:
-    alice, bob = make_pair()
-    bundle = bob.bundle()
-    alice.begin(bob, bundle)
-    bob.receive(alice.address, alice.send(bob))
-    alice.begin(bob, bundle)
-    with pytest.raises(PrekeyGoneError):
-        bob.receive(alice.address, alice.send(bob, "second session from one bundle"))
-    assert bob.handed_over == ["hello"]
-
-
-def test_a_device_that_is_not_listed_is_not_believed() -> None:
-    alice, bob = make_pair()
-    envelope = alice.send(bob)
-    bob.states[alice.user] = empty_state(alice.user)
-    with pytest.raises(UnknownDeviceError):
-        bob.receive(alice.address, envelope)
-    bob.know(alice)
-    other = alice.own.record.device_list.devices[0]._replace(number=DeviceNumber(2))
-    state = bob.states[alice.user]
-    assert state.device_list is not None
-    changed = state.device_list._replace(devices=(other,))
-    bob.states[alice.user] = replace(state, device_list=changed)
-    with pytest.raises(UnknownDeviceError):
-        bob.receive(alice.address, envelope)
-
-
-def test_a_message_of_an_unknown_session_is_left_alone() -> None:
-    alice, bob = opened_conversation()
-    envelope = alice.send(bob)
-    bob.states[alice.user] = empty_state(alice.user)
-    bob.know(alice)
-    arrived = bob.arrived(alice.address, envelope)
-    with pytest.raises(UnknownSessionError):
-        bob.handshake(bob.states[alice.user], arrived)
-    with pytest.raises(UnknownSessionError):
-        open_envelope(bob.own, bob.states[alice.user], arrived, None, NOW)
-
-
-@pytest.mark.parametrize("payload", [b"", b"\x00", b"\xc1", bytes(300)])
-def test_bytes_that_are_no_envelope_are_malformed(payload: bytes) -> None:
-    alice, bob = make_pair()
-    envelope = alice.send(bob)._replace(payload=payload)
-    with pytest.raises(MalformedError):
-        bob.arrived(alice.address, envelope)
-
-
-@pytest.mark.parametrize(
-    ("kind", "sequence", "body"),
-    [
-        (ContentKind.MESSAGE, 0, None),
-        (ContentKind.MESSAGE, MAX_SEQUENCE + 1, None),
-        (ContentKind.MESSAGE, 2, b"\x00"),
-        (ContentKind.DELIVERED, 0, b"\x00"),
-        (ContentKind.READ, 0, b"\x91\x90"),
-    ],
-)
-def test_content_that_is_not_what_its_kind_says_is_refused(
-    kind: ContentKind, sequence: int, body: bytes | None
-) -> None:
-    alice, bob = opened_conversation()
-    content = content_of(alice, kind=kind, sequence=sequence)
-    if body is not None:
-        content = content._replace(body=body)
-    with pytest.raises(ProtocolError):
-        bob.receive(alice.address, sealed(alice, bob, content))
-    assert bob.handed_over == ["first"]
-
-
-def test_the_greatest_sequence_leaves_a_next_one_that_a_store_can_hold() -> None:
-    alice, bob = opened_conversation()
-    bob.receive(alice.address, sealed(alice, bob, content_of(alice, sequence=MAX_SEQUENCE)))
-    state = bob.states[alice.user]
-    (position,) = state.streams.values()
-    moved, _, _ = plan_give_up(state, position, NOW)
-    (position,) = moved.streams.values()
-    assert position.next_sequence == 2**63 - 1
-
-
-def test_content_that_is_not_padded_right_leaves_the_session_as_it_was() -> None:
-    alice, bob = opened_conversation()
-    record = alice.states[bob.user].sessions[bob.address]
-    assert record.current is not None
-    envelope_id = EnvelopeId(entropy.draw_id())
-    fresh = entropy.draw_keys(keys_wanted(record.current))
-    _, payload = encrypt(record.current, envelope_id, bytes(256), fresh)
-    before = bob.states[alice.user]
-    with pytest.raises(MalformedError):
-        bob.receive(
-            alice.address, OutboxEnvelope(envelope_id, bob.address, bob.user, None, payload, NOW)
-        )
-    assert bob.states[alice.user] == before
 
 
 def test_nothing_is_planned_without_a_session_or_a_device_list() -> None:

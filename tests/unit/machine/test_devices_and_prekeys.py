@@ -14,11 +14,12 @@ from client_sdk.core.signatures import (
     verify_kem_prekey,
     verify_signed_prekey,
 )
-from client_sdk.machine.changes import Changes, Peer, PrekeyKind, UserRevision, combine
+from client_sdk.machine.changes import Changes, UserRevision, combine
 from client_sdk.machine.device import DEVICE_RECORD, Stage, encode_device, load_device
 from client_sdk.machine.devices import adopt_device_list, is_withdrawn, plan_withdrawal
 from client_sdk.machine.errors import DeviceListError, IdentityChangedError
 from client_sdk.machine.prekeys import kem_row, upload, x25519_row
+from client_sdk.machine.rows import Peer, PrekeyKind
 from client_sdk.machine.sending import start_session, without_session
 from client_sdk.machine.state import PeerState, parse_device_list
 from client_sdk.machine.streams import MAX_STREAMS

@@ -1,9 +1,6 @@
-"""What is asked for again, what is sealed again and for whom, and how often."""
+"""What is asked for again, and how often."""
 
-import hashlib
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import pytest
 
@@ -15,17 +12,6 @@ from client_sdk.core.errors import (
     UnknownSessionError,
 )
 from client_sdk.core.session_record import archive_current
-from client_sdk.machine.changes import (
-    Candidate,
-    HealingPace,
-    Late,
-    Message,
-    MessageState,
-    OutboxEnvelope,
-    PaceKind,
-    ResendDue,
-)
-from client_sdk.machine.control import FreshContent
 from client_sdk.machine.errors import (
     NoSessionError,
     PrekeyGoneError,
@@ -34,9 +20,7 @@ from client_sdk.machine.errors import (
 )
 from client_sdk.machine.events import SessionRenewed
 from client_sdk.machine.healing import (
-    RESEND_LIFETIME_MS,
     Verdict,
-    candidate,
     judge,
     may_resend,
     plan_answer,
@@ -46,42 +30,18 @@ from client_sdk.machine.healing import (
 from client_sdk.machine.opening import open_envelope
 from client_sdk.machine.pace import MAX_WINDOW_MS, WINDOW_MS, opened_window
 from client_sdk.machine.receiving import plan_receive
-from client_sdk.machine.sending import FreshEnvelope, fresh_keys_wanted
+from client_sdk.machine.rows import HealingPace, OutboxEnvelope, PaceKind, ResendDue
 from client_sdk.machine.state import PeerState
 from client_sdk.wire.codec import encode
 from client_sdk.wire.directory import Relation
 from client_sdk.wire.envelope import ENVELOPE, RATCHET_HEADER
 from client_sdk.wire.errors import MalformedError, ProtocolError
-from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
+from client_sdk.wire.ids import EnvelopeId
 from client_sdk.wire.limits import MAX_RESEND_IDS
-from tests.unit.machine.machine_parties import (
-    NOW,
-    Party,
-    empty_state,
-    make_pair,
-    make_party,
-    serialised,
-)
+from tests.unit.machine.healing_parties import BOB, content, fresh, lost, stored, talking
+from tests.unit.machine.machine_parties import NOW, Party, empty_state, make_pair, serialised
 
 ASK, ANSWER = PaceKind.ASK, PaceKind.ANSWER
-BOB = DeviceAddress("bob-1")
-
-
-def fresh(state: PeerState, device: DeviceAddress) -> FreshEnvelope:
-    keys = entropy.draw_keys(fresh_keys_wanted(state, device))
-    return FreshEnvelope(EnvelopeId(entropy.draw_id()), keys)
-
-
-def content(state: PeerState, device: DeviceAddress) -> FreshContent:
-    return FreshContent(entropy.draw_message_id(), fresh(state, device))
-
-
-def talking() -> tuple[Party, Party]:
-    """Return two contacts whose session both have used."""
-    alice, bob = make_pair()
-    bob.receive(alice.address, alice.send(bob))
-    alice.receive(bob.address, bob.send(alice))
-    return alice, bob
 
 
 def archived(party: Party, other: Party) -> PeerState:
@@ -162,18 +122,6 @@ def test_a_clock_that_was_put_back_begins_a_new_window() -> None:
     assert opened_window(later, BOB, ANSWER, NOW).began_at == NOW
 
 
-def stored(alice: Party, envelope: OutboxEnvelope) -> Message:
-    """Return the message of an envelope as the store has it after the envelope was planned."""
-    assert envelope.message_id is not None
-    return alice.messages[envelope.message_id]._replace(
-        state=MessageState.PUBLISHED, stream_id=alice.own.record.stream_id, sequence=3
-    )
-
-
-def lost(bob: Party, alice: Party, envelope: OutboxEnvelope) -> Candidate:
-    return candidate(bob.arrived(alice.address, envelope), NOW)
-
-
 def test_a_lost_message_is_requested_in_a_new_session_sealed_again_and_settled() -> None:
     alice, bob = talking()
     envelope = alice.send(bob, "sealed for a session that is lost")
@@ -248,111 +196,6 @@ def test_nothing_is_sealed_without_a_current_session() -> None:
     with pytest.raises(NoSessionError):
         plan_request(bob.own, state, [row], one, NOW)
     assert serialised(state) == before
-
-
-def due_for(party: Party, envelope: OutboxEnvelope) -> ResendDue:
-    digest = hashlib.sha256(envelope.payload).digest()[:8]
-    return ResendDue(party.address, envelope.envelope_id, digest, NOW)
-
-
-class Asked(NamedTuple):
-    """Everything that the decision to seal a message again is made of."""
-
-    state: PeerState
-    due: ResendDue
-    envelope: OutboxEnvelope
-    message: Message
-
-    def with_message(self, **changes: Any) -> "Asked":
-        return self._replace(message=self.message._replace(**changes))
-
-    def with_peer(self, **changes: Any) -> "Asked":
-        return self._replace(state=replace(self.state, peer=self.state.peer._replace(**changes)))
-
-
-OTHER_KEY = make_party("bob").own.local.identity.public
-REFUSED: dict[str, Callable[[Asked], Asked]] = {
-    "another device": lambda one: one._replace(due=one.due._replace(device=DeviceAddress("bob-2"))),
-    "sealed for another device": lambda one: one._replace(
-        envelope=one.envelope._replace(recipient=DeviceAddress("bob-2"))
-    ),
-    "another identity key": lambda one: one._replace(
-        envelope=one.envelope._replace(identity_key=OTHER_KEY)
-    ),
-    "another envelope": lambda one: one._replace(due=one.due._replace(digest=bytes(8))),
-    "a removed device": lambda one: one._replace(state=replace(one.state, device_list=None)),
-    "expired": lambda one: one.with_message(state=MessageState.EXPIRED),
-    "expired now": lambda one: one.with_message(expires_at=NOW),
-    "too old": lambda one: one.with_message(sent_at=NOW - RESEND_LIFETIME_MS),
-    "given up": lambda one: one.with_message(state=MessageState.FAILED),
-    "not sent yet": lambda one: one.with_message(state=MessageState.QUEUED),
-    "not ours": lambda one: one.with_message(outgoing=False),
-    "another conversation": lambda one: one.with_message(conversation=UserName("carol")),
-    "blocked": lambda one: one.with_peer(blocked=True),
-    "withdrawn": lambda one: one.with_peer(relation=None),
-}
-
-
-@pytest.mark.parametrize("why", REFUSED)
-def test_a_message_is_sealed_again_for_the_device_that_it_was_sent_to_and_nobody_else(
-    why: str,
-) -> None:
-    alice, bob = talking()
-    envelope = alice.send(bob)
-    asked = Asked(alice.states[bob.user], due_for(bob, envelope), envelope, stored(alice, envelope))
-    assert may_resend(*asked, NOW)
-    assert not may_resend(*REFUSED[why](asked), NOW)
-
-
-@pytest.mark.parametrize("state", ["delivered", "read", "planned"])
-def test_a_message_that_another_device_has_is_still_sealed_again_for_this_one(state: str) -> None:
-    alice, bob = talking()
-    envelope = alice.send(bob)
-    message = stored(alice, envelope)._replace(state=MessageState(state), expires_at=NOW + 1)
-    due = due_for(bob, envelope)
-    assert may_resend(alice.states[bob.user], due, envelope, message, NOW)
-
-
-def test_a_message_sealed_again_says_where_the_stream_of_its_device_starts() -> None:
-    alice, bob = talking()
-    first, envelope = alice.send(bob), alice.send(bob)
-    state = alice.states[bob.user]
-    again = (envelope, stored(alice, envelope))
-    for start, told in ((first, 2), (None, 3)):
-        starts = {bob.address: 2} if start else {}
-        known = replace(state, starts=starts)
-        _, changes = plan_resend(alice.own, known, again, fresh(known, bob.address), NOW)
-        bobs = replace(bob.states[alice.user], streams={})
-        bob.states[alice.user] = bobs
-        opened = open_envelope(
-            bob.own, bobs, bob.arrived(alice.address, changes.envelopes[0]), None, NOW
-        )[1]
-        assert opened.content.stream_start == told
-
-
-def test_a_message_of_an_earlier_stream_sealed_again_starts_that_stream_by_itself() -> None:
-    alice, bob = talking()
-    alice.send(bob)
-    envelope = alice.send(bob)
-    state = replace(alice.states[bob.user], starts={bob.address: 1})
-    message = stored(alice, envelope)._replace(stream_id=entropy.draw_stream_id(), sequence=9)
-    _, changes = plan_resend(alice.own, state, (envelope, message), fresh(state, bob.address), NOW)
-    _, events = bob.receive(alice.address, changes.envelopes[0])
-    assert events == ()
-    assert bob.handed_over == ["hello", "hello"]
-
-
-def test_a_copy_that_ones_own_device_lost_is_late_again_and_keeps_its_number() -> None:
-    alice, bob = talking()
-    envelope = alice.send(bob)
-    to_own = envelope._replace(recipient=DeviceAddress("alice-2"), user=alice.user)
-    own = PeerState(3, empty_state(alice.user).peer, None, {}, {}, alice.address)
-    again = (to_own, stored(alice, envelope))
-    state, changes = plan_resend(alice.own, own, again, fresh(own, to_own.recipient), NOW)
-    assert state is own
-    assert changes.envelopes == ()
-    assert changes.envelopes_gone == (envelope.envelope_id,)
-    assert changes.late == (Late(again[1].message_id, to_own.recipient, alice.user),)
 
 
 def test_two_requests_that_cross_end_in_one_session() -> None:

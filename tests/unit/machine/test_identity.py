@@ -9,7 +9,7 @@ from client_sdk.core.device_lists import superseded_list
 from client_sdk.core.errors import InvalidSignatureError
 from client_sdk.core.keys import Ed25519KeyPair
 from client_sdk.core.session_record import archive_current
-from client_sdk.machine.changes import Changes, MessageState, OutboxEnvelope, StateChange
+from client_sdk.machine.changes import Changes
 from client_sdk.machine.device import FIRST_PLACE, ListPlace, load_device, new_device
 from client_sdk.machine.devices import MAX_SUPERSEDED_KEYS, adopt_device_list
 from client_sdk.machine.errors import DeviceListError, IdentityChangedError, NotComparedError
@@ -26,6 +26,7 @@ from client_sdk.machine.identity import (
     plan_trust,
     plan_verify,
 )
+from client_sdk.machine.rows import MessageState, OutboxEnvelope, StateChange
 from client_sdk.machine.state import PeerState, based_on
 from client_sdk.wire.bundle import NO_PREVIOUS_LIST, DeviceList, device_list_hash
 from client_sdk.wire.directory import DeviceListReply, Relation

@@ -17,8 +17,9 @@ from client_sdk.machine.linking import (
     stored_device,
 )
 from client_sdk.wire.codec import encode
-from client_sdk.wire.directory import EnrollReply, Status
+from client_sdk.wire.directory import Status
 from client_sdk.wire.encoded_keys import Signature
+from client_sdk.wire.enrollment import EnrollReply
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import DeviceNumber
 from client_sdk.wire.linking import LinkCode

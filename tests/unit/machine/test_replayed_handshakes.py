@@ -7,13 +7,13 @@ import pytest
 from client_sdk import entropy
 from client_sdk.core.session_record import SessionRecord
 from client_sdk.core.state_format import parse_record, serialize_record
-from client_sdk.machine.changes import OutboxEnvelope, PrekeyKind
 from client_sdk.machine.errors import PrekeyGoneError, ReplayedHandshakeError
 from client_sdk.machine.prekeys import (
     KEPT_AFTER_REPLACEMENT_MS,
     ROTATE_AFTER_MS,
     outlived,
 )
+from client_sdk.machine.rows import OutboxEnvelope, PrekeyKind
 from client_sdk.machine.state import PeerState
 from client_sdk.wire.bundle import DAY_MS, MAX_CLOCK_SKEW_MS, MAX_PREKEY_AGE_MS
 from client_sdk.wire.envelope import ENVELOPE, RATCHET_HEADER

@@ -3,10 +3,10 @@
 import pytest
 
 from client_sdk import entropy
-from client_sdk.machine.changes import Late
 from client_sdk.machine.device import load_device
 from client_sdk.machine.late import LateMessage
 from client_sdk.machine.rollback import is_rolled_back, plan_fresh_start, with_new_stream
+from client_sdk.machine.rows import Late
 from client_sdk.wire.healing import StoreCounters
 from tests.unit.machine.household import pair_of_households, write_late, write_to
 from tests.unit.machine.machine_parties import NOW, make_pair, make_record

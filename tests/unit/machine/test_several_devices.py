@@ -8,7 +8,6 @@ from client_sdk import entropy
 from client_sdk.core.errors import AuthenticationError
 from client_sdk.core.session import encrypt, keys_wanted
 from client_sdk.core.signatures import signed_by
-from client_sdk.machine.changes import CatchUp, Late, MessageState, OutboxEnvelope, ReceiptDue
 from client_sdk.machine.device import load_device, with_list
 from client_sdk.machine.devices import (
     Gossip,
@@ -27,6 +26,7 @@ from client_sdk.machine.errors import (
 )
 from client_sdk.machine.events import DeviceListChanged, IdentityChanged, SentElsewhere
 from client_sdk.machine.late import LateMessage
+from client_sdk.machine.rows import CatchUp, Late, MessageState, OutboxEnvelope, ReceiptDue
 from client_sdk.machine.sending import plan_message, writable
 from client_sdk.machine.state import PeerState
 from client_sdk.wire.bundle import list_mark

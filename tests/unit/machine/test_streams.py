@@ -2,8 +2,8 @@
 
 import pytest
 
-from client_sdk.machine.changes import StreamPosition
 from client_sdk.machine.events import Gap
+from client_sdk.machine.rows import StreamPosition
 from client_sdk.machine.streams import (
     MAX_HELD,
     MAX_STREAMS,

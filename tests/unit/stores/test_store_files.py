@@ -1,5 +1,6 @@
-"""The store as a file: who may open it, what lies in its bytes, two owners, a full disk."""
-# ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - nothing else runs in these loops
+"""The store as a file: who may open it, what lies in its bytes, and stores of earlier versions."""
+
+# ruff: noqa: ASYNC240 - nothing else runs in these loops
 
 import asyncio
 import stat
@@ -8,50 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlcipher3 import dbapi2 as sqlcipher
 
-from client_sdk.machine.changes import (
-    Changes,
-    MessageState,
-    PaceKind,
-    Peer,
-    PrekeyKind,
-    PrekeyRow,
-    SessionRow,
-    StateChange,
-    UserRevision,
-)
-from client_sdk.stores import sqlite
+from client_sdk.machine.changes import Changes, UserRevision
+from client_sdk.machine.rows import PaceKind, Peer, PrekeyKind, PrekeyRow, SessionRow
 from client_sdk.stores.errors import (
-    StaleSnapshotError,
-    StorageFullError,
     StoreCorruptError,
     StoreError,
     StoreLockedError,
     StoreMissingError,
     StoreTooNewError,
 )
-from client_sdk.stores.queries import StoreQueries
-from client_sdk.stores.rows import LAST_SHOWN, NEXT_HANDOVER
 from client_sdk.stores.schema import MIGRATIONS, SCHEMA_VERSION
 from client_sdk.stores.sqlite import SqliteStore, key_file, remove_store, store_exists
-from client_sdk.stores.worker import Database, store_error
+from client_sdk.stores.worker import Database
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, UserName
-from tests.contract.test_client_store import incoming, outgoing
-
-PASSPHRASE = "correct horse battery staple"
-BOB = UserName("bob")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "device.db"
-
-
-async def make(path: Path, passphrase: str | None = PASSPHRASE) -> None:
-    store = SqliteStore.create(path, passphrase)
-    await store.commit(Changes(device=b"the record"))
-    await store.close()
+from tests.contract.client_stores import outgoing
+from tests.unit.stores.store_files import BOB, PASSPHRASE, make, raw
 
 
 @pytest.mark.parametrize("passphrase", [PASSPHRASE, None])
@@ -203,11 +176,6 @@ async def set_version(path: Path, version: int) -> None:
     database.close()
 
 
-def raw(path: Path, passphrase: str = PASSPHRASE) -> Database:
-    salt = sqlite._salt(path)
-    return sqlite._connect(path, sqlite._key(path, passphrase, salt, new=False), salt)
-
-
 async def make_version(path: Path, version: int) -> Database:
     """Make a store as the program of an earlier schema version left it."""
     await make(path)
@@ -351,305 +319,11 @@ async def test_closing_leaves_no_write_ahead_log_and_idle_time_empties_it(path: 
     assert not log.exists()
 
 
-async def test_a_reader_elsewhere_delays_the_emptying_and_does_not_end_it(path: Path) -> None:
-    store = SqliteStore.create(path, PASSPHRASE)
-    await store.commit(Changes(device=b"x"))
-    reader = raw(path)
-    store._worker._database.execute("PRAGMA busy_timeout = 50")
-    reader.execute("BEGIN")
-    reader.execute("SELECT record FROM device").fetchall()
-    await store.commit(Changes(device=b"y"))
-    log = Path(f"{path}-wal")
-    await asyncio.sleep(1.3)  # one idle time passes with the reader there
-    assert log.stat().st_size > 0
-    reader.execute("COMMIT")
-    async with asyncio.timeout(20):
-        while log.stat().st_size:  # noqa: ASYNC110 - the file rings no bell
-            await asyncio.sleep(0.05)
-    reader.close()
-    await store.close()
-
-
-async def test_two_owners_of_one_file_never_both_win_one_revision(path: Path) -> None:
-    first = SqliteStore.create(path, PASSPHRASE)
-    second = SqliteStore.open(path, PASSPHRASE)
-    seen = await second.version()
-    commits = [
-        one.commit(Changes(based_on=(UserRevision(BOB, 0),), messages=(outgoing(),)))
-        for one in (first, second) * 3
-    ]
-    outcomes = await asyncio.gather(*commits, return_exceptions=True)
-    assert [type(one) for one in outcomes].count(StaleSnapshotError) == 5
-    assert len(await first.queued(BOB, 9)) == len(await second.queued(BOB, 9)) == 1
-    await first.commit(Changes(device=b"seen by the other"))
-    assert await second.version() != seen
-    assert await second.device() == b"seen by the other"
-    numbers = await asyncio.gather(*(one.reserve("n", 1) for one in (first, second) * 20))
-    assert sorted(numbers) == list(range(1, 41))
-    await second.close()
-    await first.close()
-
-
-SPEND = """
-import asyncio, sys
-from pathlib import Path
-from client_sdk.machine.changes import Changes, PrekeyKind
-from client_sdk.stores.errors import StaleSnapshotError
-from client_sdk.stores.sqlite import SqliteStore
-
-async def main():
-    store = SqliteStore.open(Path(sys.argv[1]), None)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    for number in range(1, 51):
-        try:
-            await store.commit(Changes(prekeys_spent=((PrekeyKind.ONE_TIME, number),)))
-        except StaleSnapshotError:
-            continue
-        print(number, flush=True)
-    await store.close()
-
-asyncio.run(main())
-"""
-
-
-async def test_two_processes_spend_each_prekey_once(path: Path) -> None:
-    store = SqliteStore.create(path, None)
-    rows = tuple(PrekeyRow(PrekeyKind.ONE_TIME, n, bytes(32), 1) for n in range(1, 51))
-    await store.commit(Changes(prekeys=rows))
-    await store.close()
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", SPEND, str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    for child in children:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-    spent: list[int] = []
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
-    for child in children:
-        output, _ = child.communicate(timeout=60)
-        assert child.returncode == 0
-        spent += map(int, output.split())
-    assert sorted(spent) == list(range(1, 51))
-
-
-FILL = """
-import asyncio, resource, signal, sys
-from pathlib import Path
-from client_sdk.machine.changes import Changes, UserRevision
-from client_sdk.stores.errors import StorageFullError
-from client_sdk.stores.sqlite import SqliteStore
-from client_sdk.wire.ids import UserName
-
-async def main():
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    store = SqliteStore.open(Path(sys.argv[1]), None)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, hard))
-    stored = full = 0
-    for number in range(40):
-        changes = Changes(
-            based_on=(UserRevision(UserName("bob"), stored),), device=bytes([number]) * 60_000
-        )
-        try:
-            await store.commit(changes)
-            stored += 1
-        except StorageFullError as error:
-            assert "free some space" in str(error), error
-            full += 1
-    assert stored and full, (stored, full)
-    assert await store.device() == bytes([stored - 1]) * 60_000
-    assert (await store.snapshot(UserName("bob"))).revision == stored
-    many = [store.commit(Changes(device=b"x" * 60_000)) for _ in range(4)]
-    outcomes = await asyncio.gather(*many, return_exceptions=True)
-    assert {type(one) for one in outcomes} == {StorageFullError}, outcomes
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    await store.commit(Changes(device=b"space again"))
-    await store.close()
-    store = SqliteStore.open(Path(sys.argv[1]), None)
-    assert await store.device() == b"space again"
-    await store.close()
-    print("done")
-
-asyncio.run(main())
-"""
-
-
-async def test_a_full_disk_refuses_commits_and_is_forgotten_when_there_is_space(path: Path) -> None:
-    await make(path, None)
-    found = subprocess.run(
-        [sys.executable, "-c", FILL, str(path)],
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=60,
-    )
-    assert (found.stdout, found.stderr) == ("done\n", "")
-
-
-CREATE_FULL = """
-import resource, signal, sys
-from pathlib import Path
-from client_sdk.stores.errors import StorageFullError
-from client_sdk.stores.sqlite import SqliteStore
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-try:
-    SqliteStore.create(Path(sys.argv[1]), None)
-except StorageFullError as error:
-    print(error.code)
-"""
-
-
-@pytest.mark.parametrize("limit", [0, 10_000])
-def test_no_half_store_is_left_where_there_is_no_space(path: Path, limit: int) -> None:
-    found = subprocess.run(
-        [sys.executable, "-c", CREATE_FULL, str(path), str(limit)],
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=60,
-    )
-    assert (found.stdout, found.stderr) == ("storage_full\n", "")
-    assert list(path.parent.iterdir()) == []
-
-
 async def test_removing_a_store_removes_all_its_files(path: Path) -> None:
     await make(path, None)
     remove_store(path, with_key=True)
     assert list(path.parent.iterdir()) == []
     remove_store(path, with_key=True)
-
-
-def test_errors_of_the_database_say_what_they_mean() -> None:
-    for text, expected in (
-        ("database or disk is full", StorageFullError),
-        ("disk I/O error", StorageFullError),
-        ("database disk image is malformed", StoreCorruptError),
-        ("file is not a database", StoreCorruptError),
-        ("database is locked", StoreError),
-    ):
-        assert type(store_error(sqlcipher.OperationalError(text))) is expected
-
-
-async def test_a_group_that_sqlite_took_back_fails_as_a_whole() -> None:
-    store = SqliteStore.in_memory()
-
-    def take_back(database: Database) -> None:
-        database.execute("ROLLBACK")
-        raise sqlcipher.OperationalError("database or disk is full")
-
-    worker = store._worker
-    jobs = [store.commit(Changes(messages=(outgoing(),))) for _ in range(3)]
-    outcomes = await asyncio.gather(
-        *jobs[:1], worker.write(take_back), *jobs[1:], return_exceptions=True
-    )
-    taken_back = [one for one in outcomes if one is not None]
-    assert {type(one) for one in taken_back} == {StorageFullError}
-    assert len(await store.queued(BOB, 9)) == len(outcomes) - len(taken_back)
-    await store.close()
-
-
-async def test_a_write_whose_caller_was_cancelled_stands_all_the_same() -> None:
-    store = SqliteStore.in_memory()
-    task = asyncio.ensure_future(store.commit(Changes(device=b"abandoned")))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await store.commit(Changes(messages=(outgoing(),)))
-    assert await store.device() == b"abandoned"
-    await store.close()
-
-
-async def test_a_write_waits_for_another_process_without_holding_up_the_loop(path: Path) -> None:
-    store = SqliteStore.create(path, PASSPHRASE)
-    other = raw(path)
-    other.execute("BEGIN IMMEDIATE")
-    writing = asyncio.ensure_future(store.commit(Changes(device=b"later")))
-    turns = 0
-    while turns < 20:
-        await asyncio.sleep(0.005)
-        turns += 1
-    assert not writing.done()
-    other.execute("COMMIT")
-    await writing
-    assert await store.device() == b"later"
-    other.close()
-    await store.close()
-
-
-async def test_a_damaged_stream_row_is_made_anew_of_the_messages_that_it_held() -> None:
-    store = SqliteStore.in_memory()
-    held = [incoming("later", 7), incoming("sooner", 5)]
-    shown = incoming("shown", 3, state=MessageState.READY)
-    await store.commit(Changes(based_on=(UserRevision(BOB, 0),), messages=(*held, shown)))
-    values = (held[0].sender_device, held[0].stream_id)
-    await store._execute("INSERT INTO streams VALUES (?, ?, 'bob', 4, 5, x'FF', 0)", values)
-    ((user, stream),) = await store.gaps_since(9)
-    assert (user, stream.gap_since) == (BOB, 5)
-    assert stream.held == ((5, held[1].message_id), (7, held[0].message_id))
-    assert (await store.snapshot(BOB)).streams == (stream,)
-    await store._execute("UPDATE messages SET state = 'handled'", ())
-    (left,) = (await store.snapshot(BOB)).streams
-    assert (left.held, left.gap_since) == ((), None)
-    await store.close()
-
-
-async def plan(store: StoreQueries, sql: str) -> str:
-    return " ".join(str(row[-1]) for row in await store._rows(f"EXPLAIN QUERY PLAN {sql}"))
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        f"SELECT {NEXT_HANDOVER}",
-        f"SELECT {LAST_SHOWN}",
-        "SELECT * FROM outbox WHERE next_at <= 5 ORDER BY next_at, position LIMIT 9",
-        "SELECT MIN(next_at) FROM outbox",
-        "SELECT COUNT(*), SUM(size) FROM outbox WHERE recipient = 'a'",
-        "SELECT * FROM messages WHERE conversation = 'a' AND state = 'queued' ORDER BY position",
-        "SELECT * FROM messages WHERE conversation = 'a' AND position < 9 ORDER BY position DESC",
-        "SELECT * FROM messages WHERE state = 'ready' ORDER BY handover LIMIT 9",
-        "SELECT * FROM messages WHERE message_id = x'00' AND sender = 'a'",
-        "SELECT * FROM streams WHERE gap_since <= 5",
-        "DELETE FROM outbox WHERE message_id = x'00' AND recipient = 'a'",
-        "DELETE FROM opened WHERE opened_at < 5",
-    ],
-)
-async def test_what_every_message_asks_is_answered_by_an_index(sql: str) -> None:
-    store = SqliteStore.in_memory()
-    found = await plan(store, sql)
-    assert "INDEX" in found, found
-    assert "TEMP B-TREE" not in found, found
-    await store.close()
-
-
-async def test_a_store_serves_while_commits_of_many_tasks_share_transactions(path: Path) -> None:
-    store = SqliteStore.create(path, PASSPHRASE)
-    messages = [incoming(str(number), number + 1) for number in range(200)]
-    await asyncio.gather(
-        *(
-            store.commit(
-                Changes(
-                    messages=(one,),
-                    states=(StateChange(one.message_id, one.sender, MessageState.READY),),
-                )
-            )
-            for one in messages
-        )
-    )
-    assert len(await store.ready(999)) == 200
-    await store.close()
 
 
 async def test_a_new_store_uses_the_key_file_that_lies_there_and_never_replaces_it(

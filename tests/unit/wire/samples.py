@@ -33,8 +33,6 @@ from client_sdk.wire.directory import (
     COUNTER_REPLY,
     DEVICE_LIST_REPLY,
     DIRECTORY_EVENT,
-    ENROLL_REPLY,
-    ENROLL_REQUEST,
     FETCH_BUNDLE,
     FETCH_CONTACTS,
     FETCH_DEVICE_LIST,
@@ -48,8 +46,6 @@ from client_sdk.wire.directory import (
     CounterReply,
     DeviceListReply,
     DirectoryEvent,
-    EnrollReply,
-    EnrollRequest,
     EventKind,
     FetchBundle,
     FetchContacts,
@@ -75,6 +71,7 @@ from client_sdk.wire.encoded_keys import (
     SignedPrekey,
     SigningKey,
 )
+from client_sdk.wire.enrollment import ENROLL_REPLY, ENROLL_REQUEST, EnrollReply, EnrollRequest
 from client_sdk.wire.envelope import (
     ENVELOPE,
     PREKEY_HEADER,

@@ -9,6 +9,7 @@ from client_sdk.wire import (
     bundle,
     content,
     directory,
+    enrollment,
     envelope,
     healing,
     ids,
@@ -156,7 +157,7 @@ RECORD_LIMITS: dict[str, tuple[Decode, Callable[[int], bytes], int]] = {
         _earlier,
         limits.MAX_EARLIER_LISTS,
     ),
-    "MAX_GRANT_BYTES": (directory.ENROLL_REPLY.decode, _grant, linking.MAX_GRANT_BYTES),
+    "MAX_GRANT_BYTES": (enrollment.ENROLL_REPLY.decode, _grant, linking.MAX_GRANT_BYTES),
     "MAX_DEVICE_NUMBER": (bundle.DEVICE_LIST.decode, _device_number, limits.MAX_DEVICE_NUMBER),
     "MAX_DEVICE_NUMBER in an address": (
         directory.FETCH_BUNDLE.decode,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from client_sdk.wire import bundle, directory, envelope
+from client_sdk.wire import bundle, directory, enrollment, envelope
 from client_sdk.wire.codec import encode
 from client_sdk.wire.encoded_keys import KemPrekey, SignedPrekey
 from client_sdk.wire.envelope import EnvelopeKind
@@ -31,9 +31,9 @@ SLOTS: dict[str, bytes] = {
     "directory request": directory.request_bytes(samples.REQUEST),
     "directory reply": directory.reply_bytes(samples.REPLY),
     "directory event": directory.event_bytes(samples.EVENT),
-    "enrolment reply": directory.enroll_reply_bytes(samples.ENROLLED),
-    "enrolment info": directory.enroll_info(DirectoryId(ID), InvitationId(ID)),
-    "enrolled info": directory.enrolled_info(DirectoryId(ID), InvitationId(ID)),
+    "enrolment reply": enrollment.enroll_reply_bytes(samples.ENROLLED),
+    "enrolment info": enrollment.enroll_info(DirectoryId(ID), InvitationId(ID)),
+    "enrolled info": enrollment.enrolled_info(DirectoryId(ID), InvitationId(ID)),
     "message": envelope.associated_data(
         EnvelopeKind.MESSAGE, SessionId(fill(32, 1)), (ALICE_1, BOB_127), EnvelopeId(ID), b"header"
     ),
@@ -108,7 +108,7 @@ def _signed(name: str, record: Any) -> bytes:
         case "event":
             return directory.event_bytes(record)
         case _:
-            return directory.enroll_reply_bytes(record)
+            return enrollment.enroll_reply_bytes(record)
 
 
 @pytest.mark.parametrize(

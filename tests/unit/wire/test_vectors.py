@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from client_sdk.wire import bundle, directory, envelope, linking
+from client_sdk.wire import bundle, directory, enrollment, envelope, linking
 from client_sdk.wire.codec import encode
 from client_sdk.wire.errors import MalformedError, ProtocolError, TooLargeError
 from client_sdk.wire.ids import EnvelopeId, SessionId
@@ -36,7 +36,7 @@ SIGNED = {
     "directory request": directory.request_bytes(samples.REQUEST),
     "directory reply": directory.reply_bytes(samples.REPLY),
     "directory event": directory.event_bytes(samples.EVENT),
-    "enrolment reply": directory.enroll_reply_bytes(samples.ENROLLED),
+    "enrolment reply": enrollment.enroll_reply_bytes(samples.ENROLLED),
     "associated data": envelope.associated_data(
         envelope.EnvelopeKind.PREKEY_MESSAGE,
         SessionId(fill(32, 30)),
@@ -86,7 +86,7 @@ def test_the_line_of_a_link_code_is_frozen() -> None:
 
 def test_the_one_time_login_of_an_invitation_is_frozen() -> None:
     invitation = samples.INVITATION
-    secret = directory.enroll_login_secret(invitation.invitation_id, invitation.password)
+    secret = enrollment.enroll_login_secret(invitation.invitation_id, invitation.password)
     assert secret.hex() == VECTORS["enrolment login"]
 
 
