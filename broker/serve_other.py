@@ -14,6 +14,7 @@ from broker.accounts.nats_client import NatsLogin
 from broker.accounts.ports import StoredLogins
 from broker.accounts.responder import Responder
 from broker.addresses import public_host, url_of
+from broker.directory import directory_of
 from broker.errors import BrokerProgramError, UnsafeError
 from broker.generate.deploy import (
     device_url,
@@ -32,7 +33,6 @@ from broker.supervise import START_SECONDS, ChildBroker, find_program
 from client_sdk.signals import until_signalled
 from client_sdk.wire.errors import MessagingError
 from keydir.commands import run_directory
-from keydir.config import DirectorySettings
 from keydir.stores.server_credentials import open_credentials
 
 
@@ -84,7 +84,7 @@ async def run_accounts(settings: BrokerSettings, folder: Path, ready: asyncio.Ev
     Raises:
         OperationalError: The deployment or the directory cannot be read.
     """
-    with closing(open_credentials(_database(settings))) as stored:
+    with closing(open_credentials(directory_of(settings).database)) as stored:
         await keep_accounts(
             Kept(settings, folder, lambda: reload_by_pid_file(folder)), stored, ready
         )
@@ -119,13 +119,9 @@ async def _work(
     settings: BrokerSettings, child: ChildBroker, kept: Kept, answering: asyncio.Event
 ) -> None:
     """Run all of it; the first error of a part ends the others and is raised alone."""
-    directory = DirectorySettings(
-        data_dir=settings.data_dir,
-        broker_urls=(device_url(settings),),
-        policy=settings.policy,
-    )
+    directory = directory_of(settings, device_url(settings))
     try:
-        with closing(open_credentials(_database(settings))) as stored:
+        with closing(open_credentials(directory.database)) as stored:
             async with asyncio.TaskGroup() as group:
                 group.create_task(child.run())
                 await _until_answering(child)
@@ -158,7 +154,3 @@ def _addresses(settings: BrokerSettings) -> Addresses:
     if ws_port is not None:
         browsers = f"{url_of(f'ws{secure}', public_host(settings), ws_port)}/mqtt"
     return Addresses(url, local_url=url, ws_url=browsers)
-
-
-def _database(settings: BrokerSettings) -> str:
-    return DirectorySettings(data_dir=settings.data_dir).database

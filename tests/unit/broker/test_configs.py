@@ -25,7 +25,16 @@ UNIT = CONFIGS / "ratchetmq.service"
 POLICIES = ("clinic.toml", "open.toml")
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 
-OFF = {"ws_port", "tls_cert", "tls_key", "metrics_port", "policy", "broker_program", "tls_ca"}
+OFF = {
+    "database_url",
+    "ws_port",
+    "tls_cert",
+    "tls_key",
+    "metrics_port",
+    "policy",
+    "broker_program",
+    "tls_ca",
+}
 
 
 def test_every_file_in_configs_has_its_test() -> None:
