@@ -13,7 +13,6 @@ from broker.health import health_server
 from broker.listening import is_free, require_free_ports
 from broker.lock import hold, is_known
 from broker.logs import get_logger
-from broker.notify import READY, STOPPING, notify
 from broker.safety import require_safe
 from broker.settings import LOOPBACK, BrokerSettings, is_loopback
 from client_sdk.signals import until_signalled
@@ -59,8 +58,7 @@ async def serve(settings: BrokerSettings, ready: Ready) -> None:
     async with _broker(settings) as addresses:
         answering = asyncio.Event()
         work = run_directory(directory_of(settings, addresses.local_url), answering.set)
-        await until_signalled(work, answering, lambda: _say_ready(addresses, ready))
-        notify(STOPPING)
+        await until_signalled(work, answering, lambda: ready(addresses))
 
 
 async def serve_broker(settings: BrokerSettings, ready: Ready) -> None:
@@ -70,13 +68,7 @@ async def serve_broker(settings: BrokerSettings, ready: Ready) -> None:
         listening = asyncio.Event()
         listening.set()
         forever = asyncio.Event().wait()
-        await until_signalled(forever, listening, lambda: _say_ready(addresses, ready))
-        notify(STOPPING)
-
-
-def _say_ready(addresses: Addresses, ready: Ready) -> None:
-    ready(addresses)
-    notify(READY)
+        await until_signalled(forever, listening, lambda: ready(addresses))
 
 
 @asynccontextmanager

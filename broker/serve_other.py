@@ -25,7 +25,6 @@ from broker.generate.deploy import (
 from broker.generate.nats import CALLOUT_USER, SYSTEM_USER
 from broker.listening import require_free_ports
 from broker.lock import hold
-from broker.notify import READY, STOPPING, notify
 from broker.safety import require_safe
 from broker.serve import Addresses, Ready
 from broker.settings import BrokerSettings
@@ -64,13 +63,7 @@ async def serve_other(settings: BrokerSettings, ready: Ready) -> None:
         answering = asyncio.Event()
         work = _work(settings, child, Kept(settings, folder, child.reload), answering)
         addresses = _addresses(settings)
-
-        def say_ready() -> None:
-            ready(addresses)
-            notify(READY)
-
-        await until_signalled(work, answering, say_ready, insist=False)
-        notify(STOPPING)
+        await until_signalled(work, answering, lambda: ready(addresses), insist=False)
 
 
 async def run_accounts(settings: BrokerSettings, folder: Path, ready: asyncio.Event) -> None:
