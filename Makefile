@@ -23,7 +23,7 @@ WORKERS ?= 3
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test check bench bench-peers bench-broker attacks chaos fuzz fuzz-broker \
-	kill-broker brokers mutants fmt lock
+	kill-broker brokers guide mutants fmt lock
 
 help:
 	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
@@ -34,6 +34,7 @@ help:
 	@echo "make bench-peers  the ratchet beside three others, installed into a scratch folder"
 	@echo "make fuzz-broker  malformed packets against the broker; make kill-broker  kill -9, amqtt beside it"
 	@echo "make brokers  every row of the contract of brokers, those with a cluster of their own too"
+	@echo "make guide  every command of docs/operations.md, from one machine to a cluster"
 	@echo "make bench-broker  the broker beside amqtt, Mosquitto and NATS, in turns; ten minutes"
 	@echo "make attacks, make fuzz, make mutants   longer proofs than the suite has time for"
 	@echo "make fmt    format the code"
@@ -107,6 +108,10 @@ kill-broker: $(INSTALLED)
 # The suite has the rows of one server and those that share a cluster; here each row runs on all.
 brokers: $(INSTALLED)
 	RATCHETMQ_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/brokers/contract
+
+# The suite has it too; here it runs alone, with the seconds of each chapter.
+guide: $(INSTALLED)
+	$(BIN)/python -m pytest --durations=0 --durations-min=0.1 tests/guide
 
 # Runs what was changed since the run before, MUTANTS="--fresh" all, MUTANTS="--again" the survivors
 # too; those that are left have to stand in tests/mutants/known.toml.

@@ -22,7 +22,7 @@ from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 ADDRESSES = {"mq1": "127.0.0.11", "mq2": "127.0.0.12", "mq3": "127.0.0.13"}
-BLOCK_SECONDS = 110.0
+BLOCK_SECONDS = 200.0
 STANDARD_PORTS = ("8883", "6222", "9464")
 FOLDERS = ("/etc/ratchetmq", "/etc/systemd/system", "/var/lib/ratchetmq", "/var/backups/ratchetmq")
 

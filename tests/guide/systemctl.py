@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(os.environ["GUIDE_ROOT"])
 UNITS = ROOT / "etc" / "systemd" / "system"
-START_SECONDS, STOP_SECONDS = 60.0, 20.0
+START_SECONDS, STOP_SECONDS = 120.0, 30.0
 
 
 def main(arguments: list[str]) -> None:
