@@ -109,9 +109,9 @@ kill-broker: $(INSTALLED)
 brokers: $(INSTALLED)
 	RATCHETMQ_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/brokers/contract
 
-# The suite has it too; here it runs alone, with the seconds of each chapter.
+# The suite has it up to two directories; here with the cluster, and the seconds of each chapter.
 guide: $(INSTALLED)
-	$(BIN)/python -m pytest --durations=0 --durations-min=0.1 tests/guide
+	RATCHETMQ_FULL=1 $(BIN)/python -m pytest --durations=0 --durations-min=0.1 tests/guide
 
 # Runs what was changed since the run before, MUTANTS="--fresh" all, MUTANTS="--again" the survivors
 # too; those that are left have to stand in tests/mutants/known.toml.
