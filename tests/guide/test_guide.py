@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import RequireProgram
 from tests.guide.machines import FOLDERS, Machine, Machines
 from tests.guide.page import Block, blocks
 from tests.guide.people import FIRST, OTHER, People
@@ -149,7 +150,12 @@ def test_one_block_alone_is_not_typed_by_the_tests() -> None:
 
 
 @pytest.fixture(scope="module")
-def guide(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guide]:
+def guide(
+    postgres: Postgres,
+    require_program: RequireProgram,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Guide]:
+    require_program("curl")
     folder = tmp_path_factory.mktemp("guide")
     with Machines(folder, postgres) as made:
         yield Guide(made, folder)
