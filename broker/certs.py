@@ -26,9 +26,6 @@ from broker.tls import TlsFileError, read_chain, unreadable, wall_clock
 from client_sdk.wire.errors import MisuseError
 
 FOLDER: Final = "tls"
-_PURPOSES: Final = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
-"""The nodes of a NATS cluster show the certificate to each other."""
-
 CA_FILE: Final = "ca.pem"
 CA_KEY_FILE: Final = "ca.key"
 SERVER_FILE: Final = "server.pem"
@@ -45,6 +42,9 @@ MAX_HOSTS: Final = 32
 MAX_HOST_CHARACTERS: Final = 253
 CLOCK_SKEW: Final = timedelta(hours=1)
 """Certificates are valid from an hour ago: a device's clock may be behind."""
+
+_USAGES: Final = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+"""The nodes of a cluster are clients of each other."""
 
 _FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
@@ -191,7 +191,7 @@ def _server_certificate(
         .not_valid_after(min(ends, issuer.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(_PURPOSES), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(_USAGES), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
