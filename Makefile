@@ -23,7 +23,7 @@ WORKERS ?= 3
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test check bench bench-peers bench-broker attacks chaos fuzz fuzz-broker \
-	kill-broker brokers cluster mutants fmt lock
+	kill-broker brokers cluster guide mutants fmt lock
 
 help:
 	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
@@ -35,6 +35,7 @@ help:
 	@echo "make fuzz-broker  malformed packets against the broker; make kill-broker  kill -9, amqtt beside it"
 	@echo "make brokers  every row of the contract of brokers, those with a cluster of their own too"
 	@echo "make cluster  5,000 texts while a node of three is killed, and what syncing costs; ten minutes"
+	@echo "make guide  every command of docs/operations.md, from one machine to a cluster"
 	@echo "make bench-broker  the broker beside amqtt, Mosquitto and NATS, in turns; ten minutes"
 	@echo "make attacks, make fuzz, make mutants   longer proofs than the suite has time for"
 	@echo "make fmt    format the code"
@@ -112,6 +113,10 @@ brokers: $(INSTALLED)
 # Three rounds, each on a cluster of its own; CLUSTER="--texts 1000 --victims sender" for less.
 cluster: $(INSTALLED)
 	@$(BIN)/python -m tests.bench.cluster $(CLUSTER)
+
+# The suite has it up to two directories; here with the cluster, and the seconds of each chapter.
+guide: $(INSTALLED)
+	RATCHETMQ_FULL=1 $(BIN)/python -m pytest --durations=0 --durations-min=0.1 tests/guide
 
 # Runs what was changed since the run before, MUTANTS="--fresh" all, MUTANTS="--again" the survivors
 # too; those that are left have to stand in tests/mutants/known.toml.

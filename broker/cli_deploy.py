@@ -18,6 +18,10 @@ app = typer.Typer()
 
 Broker = Annotated[str, typer.Argument(help="mosquitto or nats.", metavar="mosquitto|nats")]
 Data = Annotated[Path | None, typer.Option("--data", help="Keys, accounts and waiting mail.")]
+Database = Annotated[
+    str | None,
+    typer.Option("--database", help="sqlite:///FILE or postgresql://…, if it is elsewhere."),
+]
 Out = Annotated[Path, typer.Option("--out", help="The folder of the configuration.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings in TOML; flags count for more.")
@@ -30,6 +34,7 @@ def config(
     broker: Broker,
     *,
     data: Data = None,
+    database: Database = None,
     out: Out,
     config: Config = None,
     json_lines: Json = False,
@@ -40,7 +45,7 @@ def config(
     is refused.
     """
     with reported_errors():
-        settings = _settings(broker, data, config)
+        settings = _settings(config, broker=broker, data_dir=data, database_url=database)
         from broker.generate.deploy import write_deployment
 
         written = [str(path) for path in write_deployment(settings, out)]
@@ -55,13 +60,14 @@ def accounts(
     broker: Broker,
     *,
     data: Data = None,
+    database: Database = None,
     out: Out,
     config: Config = None,
     json_lines: Json = False,  # noqa: ARG001 - the ready line is JSON anyway
 ) -> None:
     """Keep the logins of a running Mosquitto or NATS those of the directory in --data."""
     with reported_errors():
-        settings = _settings(broker, data, config)
+        settings = _settings(config, broker=broker, data_dir=data, database_url=database)
         from broker.serve_other import run_accounts
         from client_sdk.signals import until_signalled
 
@@ -77,12 +83,14 @@ def _say_ready() -> None:
     write_line(json.dumps({"event": "ready"}), "the accounts are no longer kept")
 
 
-def _settings(broker: str, data: Path | None, config: Path | None) -> "BrokerSettings":
-    if broker not in {"mosquitto", "nats"}:
-        raise MisuseError(f"{broker} is not a broker that is configured: name mosquitto or nats")
+def _settings(config: Path | None, **flags: object) -> "BrokerSettings":
+    if flags["broker"] not in {"mosquitto", "nats"}:
+        raise MisuseError(
+            f"{flags['broker']} is not a broker that is configured: name mosquitto or nats"
+        )
     from broker.logs import configure_logging
     from broker.settings_sources import load_settings
 
-    settings = load_settings(config, {"data_dir": data, "broker": broker})
+    settings = load_settings(config, flags)
     configure_logging(settings.log_level, settings.log_format)
     return settings

@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import select
+
 from broker.errors import DataDirectoryError
-from client_sdk.wire.ids import DIRECTORY_LOGIN
+from broker.generate.rights import is_directory
+from keydir.stores.database import sqlite_file
+from keydir.stores.migrate import schema_version
+from keydir.stores.schema import CREDENTIALS
 
 HASH_BYTES: Final = hashlib.sha256().digest_size
 _OF_NOTHING: Final = hashlib.sha256(b"").digest()
 
 _BUSY_SECONDS: Final = 5.0
+
+_Row = tuple[object, object, object]
+"""A login, the SHA-256 of its password, and when it ends in milliseconds since 1970 or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +35,46 @@ class LoginsFound:
     """Rows without a name, without a hash, or with the hash of an empty password."""
 
 
-def read_logins(database: Path) -> LoginsFound:
-    """Return what the database holds; none where there is no database yet.
+def read_logins(database: str) -> LoginsFound:
+    """Return what a directory's database holds; none where there is no database yet.
+
+    Args:
+        database: ``sqlite:///FILE`` or ``postgresql://user@host:port/database``.
 
     Raises:
-        DataDirectoryError: It cannot be read; it was not changed.
+        DataDirectoryError: The file cannot be read; it was not changed.
+        DirectoryStoreError: The server does not answer, or has another program's database.
     """
+    path = sqlite_file(database)
+    return _counted(_on_server(database) if path is None else _in_file(path))
+
+
+def _on_server(database: str) -> list[_Row]:
+    from keydir.stores.server import PostgresServer  # a broker on a file does without asyncpg
+
+    with closing(PostgresServer(database)) as server:
+
+        def work() -> list[_Row]:
+            with server.begin() as connection:
+                if schema_version(connection) is None:
+                    return []
+                columns = CREDENTIALS.c
+                wanted = select(columns.login, columns.sha256, columns.expires_at)
+                return [tuple(row) for row in connection.execute(wanted)]
+
+        return server.submit(work).result()
+
+
+def _in_file(database: Path) -> list[_Row]:
     if not database.exists():
-        return LoginsFound()
+        return []
     try:
         with closing(_opened(database)) as connection:
             rows = connection.execute("SELECT login, sha256, expires_at FROM credentials")
-            return _counted(list(rows))
+            return list(rows)
     except sqlite3.Error as error:
         if "no such table" in str(error):
-            return LoginsFound()
+            return []
         raise DataDirectoryError(
             f"the logins in {database} cannot be read ({error}); nothing was changed: check its"
             " owner and mode, or restore it from a backup"
@@ -56,13 +89,15 @@ def _opened(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
 
 
-def _counted(rows: list[tuple[object, object, object]]) -> LoginsFound:
+def _counted(rows: list[_Row]) -> LoginsFound:
     now = time.time_ns() // 1_000_000
     others = blank = 0
     for login, digest, expires_at in rows:
         if _is_blank(login, digest):
             blank += 1
-        elif login != DIRECTORY_LOGIN and not (isinstance(expires_at, int) and expires_at <= now):
+        elif not is_directory(str(login)) and not (
+            isinstance(expires_at, int) and expires_at <= now
+        ):
             others += 1
     return LoginsFound(others, blank)
 

@@ -33,6 +33,10 @@ Config = Annotated[
     Path | None, typer.Option("--config", help="Settings in TOML; flags count for more.")
 ]
 Data = Annotated[Path | None, typer.Option("--data", help="Keys, accounts and waiting mail.")]
+Database = Annotated[
+    str | None,
+    typer.Option("--database", help="sqlite:///FILE or postgresql://…, if it is elsewhere."),
+]
 Port = Annotated[
     int | None,
     typer.Option("--port", min=0, max=65535, help="0 takes a free one.", show_default="1883"),
@@ -101,6 +105,7 @@ def serve(
     *,
     config: Config = None,
     data: Data = None,
+    database: Database = None,
     broker: BrokerName = None,
     port: Port = None,
     ws_port: WsPort = None,
@@ -119,7 +124,7 @@ def serve(
         flags = _listening(port, ws_port, host, metrics_port)
         flags |= _security(tls_cert, tls_key, allow_plaintext)
         flags |= {"policy": policy, "log_level": log_level, "log_format": log_format}
-        flags |= {"broker": broker}
+        flags |= {"broker": broker, "database_url": database}
         settings = _settings(config, data, flags)
         if settings.broker == "embedded":
             from broker.serve import serve as run
@@ -135,6 +140,7 @@ def broker(
     *,
     config: Config = None,
     data: Data = None,
+    database: Database = None,
     port: Port = None,
     ws_port: WsPort = None,
     tls_cert: TlsCert = None,
@@ -153,7 +159,8 @@ def broker(
         flags = _listening(port, ws_port, host, metrics_port)
         flags |= _security(tls_cert, tls_key, allow_plaintext)
         flags |= {"log_level": log_level, "log_format": log_format}
-        settings = _settings(config, data, {**flags, "broker": "embedded"})
+        flags |= {"broker": "embedded", "database_url": database}
+        settings = _settings(config, data, flags)
         from broker.serve import serve_broker
 
         run_loop(serve_broker(settings, _say_ready))

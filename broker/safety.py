@@ -6,13 +6,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from broker.directory import directory_of
 from broker.errors import DataDirectoryError, UnsafeError
 from broker.logins import read_logins
 from broker.settings import BrokerSettings, is_loopback
 from broker.tls import EXPIRY_WARNING, TlsFileError, read_chain, server_context, wall_clock
 from keydir.data import KEYS_FILE, LOGIN_FILE
-
-DATABASE_FILE: Final = "directory.db"
+from keydir.stores.database import shown_database
 
 _NOTHING_STARTED: Final = "nothing was started"
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -108,12 +108,12 @@ def _certificate(settings: BrokerSettings) -> Iterator[Finding]:
 
 
 def _logins(settings: BrokerSettings) -> Iterator[Finding]:
-    database = settings.data_dir / DATABASE_FILE
+    database = directory_of(settings).database
     found = read_logins(database)
     if found.blank:
         text = (
-            f"{database} has {found.blank} logins without a name or password: somebody changed it;"
-            " restore it from a backup"
+            f"{shown_database(database)} has {found.blank} logins without a name or password:"
+            " somebody changed it; restore it from a backup"
         )
         yield Finding(Level.REFUSED, "data_dir", text)
     if not found.others and not is_loopback(settings.host):

@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from broker.addresses import pinned_ca, public_host, url_of
+from broker.directory import directory_of
 from broker.embedded import EmbeddedBroker
 from broker.health import health_server
 from broker.listening import is_free, require_free_ports
 from broker.lock import hold, is_known
 from broker.logs import get_logger
-from broker.notify import READY, STOPPING, notify
 from broker.safety import require_safe
 from broker.settings import LOOPBACK, BrokerSettings, is_loopback
 from client_sdk.signals import until_signalled
 from keydir.commands import run_directory
-from keydir.config import DirectorySettings
 from keydir.data import read_broker_urls, write_broker_urls
 from keydir.prepare import prepare_directory
 from keydir.stores.server_credentials import open_credentials
@@ -57,13 +56,9 @@ async def serve(settings: BrokerSettings, ready: Ready) -> None:
         OperationalError: A port, the folder or a file in it cannot be used; nothing runs.
     """
     async with _broker(settings) as addresses:
-        directory = DirectorySettings(
-            data_dir=settings.data_dir, broker_urls=(addresses.local_url,), policy=settings.policy
-        )
         answering = asyncio.Event()
-        work = run_directory(directory, answering.set)
-        await until_signalled(work, answering, lambda: _say_ready(addresses, ready))
-        notify(STOPPING)
+        work = run_directory(directory_of(settings, addresses.local_url), answering.set)
+        await until_signalled(work, answering, lambda: ready(addresses))
 
 
 async def serve_broker(settings: BrokerSettings, ready: Ready) -> None:
@@ -73,13 +68,7 @@ async def serve_broker(settings: BrokerSettings, ready: Ready) -> None:
         listening = asyncio.Event()
         listening.set()
         forever = asyncio.Event().wait()
-        await until_signalled(forever, listening, lambda: _say_ready(addresses, ready))
-        notify(STOPPING)
-
-
-def _say_ready(addresses: Addresses, ready: Ready) -> None:
-    ready(addresses)
-    notify(READY)
+        await until_signalled(forever, listening, lambda: ready(addresses))
 
 
 @asynccontextmanager
@@ -93,8 +82,7 @@ async def _broker(settings: BrokerSettings) -> AsyncIterator[Addresses]:
         else:
             require_free_ports(settings)
             stack.enter_context(hold(settings.data_dir))
-        directory = DirectorySettings(data_dir=settings.data_dir, policy=settings.policy)
-        prepared = await asyncio.to_thread(prepare_directory, directory)
+        prepared = await asyncio.to_thread(prepare_directory, directory_of(settings))
         credentials = open_credentials(prepared.database)
         stack.callback(credentials.close)
         port = settings.port or _earlier_port(settings)

@@ -15,6 +15,7 @@ from broker.accounts.nats_readers import keep_readers
 from broker.accounts.ports import StoredLogins
 from broker.accounts.responder import Responder
 from broker.addresses import public_host, url_of
+from broker.directory import directory_of
 from broker.errors import BrokerProgramError, UnsafeError
 from broker.generate.deploy import (
     device_url,
@@ -25,7 +26,6 @@ from broker.generate.deploy import (
 from broker.generate.nats import CALLOUT_USER, READER_USER, SYSTEM_USER
 from broker.listening import require_free_ports
 from broker.lock import hold
-from broker.notify import READY, STOPPING, notify
 from broker.safety import require_safe
 from broker.serve import Addresses, Ready
 from broker.settings import BrokerSettings
@@ -33,7 +33,6 @@ from broker.supervise import START_SECONDS, ChildBroker, find_program
 from client_sdk.signals import until_signalled
 from client_sdk.wire.errors import MessagingError
 from keydir.commands import run_directory
-from keydir.config import DirectorySettings
 from keydir.stores.server_credentials import open_credentials
 
 
@@ -65,13 +64,7 @@ async def serve_other(settings: BrokerSettings, ready: Ready) -> None:
         answering = asyncio.Event()
         work = _work(settings, child, Kept(settings, folder, child.reload), answering)
         addresses = _addresses(settings)
-
-        def say_ready() -> None:
-            ready(addresses)
-            notify(READY)
-
-        await until_signalled(work, answering, say_ready, insist=False)
-        notify(STOPPING)
+        await until_signalled(work, answering, lambda: ready(addresses), insist=False)
 
 
 async def run_accounts(settings: BrokerSettings, folder: Path, ready: asyncio.Event) -> None:
@@ -85,7 +78,7 @@ async def run_accounts(settings: BrokerSettings, folder: Path, ready: asyncio.Ev
     Raises:
         OperationalError: The deployment or the directory cannot be read.
     """
-    with closing(open_credentials(_database(settings))) as stored:
+    with closing(open_credentials(directory_of(settings).database)) as stored:
         await keep_accounts(
             Kept(settings, folder, lambda: reload_by_pid_file(folder)), stored, ready
         )
@@ -121,13 +114,9 @@ async def _work(
     settings: BrokerSettings, child: ChildBroker, kept: Kept, answering: asyncio.Event
 ) -> None:
     """Run all of it; the first error of a part ends the others and is raised alone."""
-    directory = DirectorySettings(
-        data_dir=settings.data_dir,
-        broker_urls=(device_url(settings),),
-        policy=settings.policy,
-    )
+    directory = directory_of(settings, device_url(settings))
     try:
-        with closing(open_credentials(_database(settings))) as stored:
+        with closing(open_credentials(directory.database)) as stored:
             async with asyncio.TaskGroup() as group:
                 group.create_task(child.run())
                 await _until_answering(child)
@@ -160,7 +149,3 @@ def _addresses(settings: BrokerSettings) -> Addresses:
     if ws_port is not None:
         browsers = f"{url_of(f'ws{secure}', public_host(settings), ws_port)}/mqtt"
     return Addresses(url, local_url=url, ws_url=browsers)
-
-
-def _database(settings: BrokerSettings) -> str:
-    return DirectorySettings(data_dir=settings.data_dir).database

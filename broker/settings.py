@@ -30,6 +30,8 @@ class BrokerSettings(BaseModel):
 
     Attributes:
         broker: The embedded broker of this program, or one that it configures and runs.
+        database_url: Where the logins are, as for the directory: ``sqlite:///FILE`` or
+            ``postgresql://user@host:port/database``; None is ``directory.db`` in ``data_dir``.
         broker_program: The program ``mosquitto`` or ``nats-server``; None looks for it.
         data_dir: The folder of keys, accounts and waiting mail; made if it is missing.
         host: The address to listen on.
@@ -55,6 +57,7 @@ class BrokerSettings(BaseModel):
 
     data_dir: Path
     broker: BrokerKind = "embedded"
+    database_url: Annotated[str | None, Field(repr=False)] = None
     broker_program: Path | None = None
     host: HostName = LOOPBACK
     port: Port = DEFAULT_PORT

@@ -27,6 +27,9 @@ NESTED: Final = "__"
 MAX_FILE_BYTES: Final = 256 * 1024
 """A settings file has a few KiB; a larger one is something else."""
 
+_FLAGS: Final = {"data_dir": "--data", "database_url": "--database"}
+"""Those that are not called as their setting."""
+
 _PYDANTIC_SAYS: Final = "Value error, "
 
 
@@ -196,7 +199,7 @@ def _line_of(given: _Given, path: list[str]) -> str:
 
 
 def _flag(name: str) -> str:
-    return "--data" if name == "data_dir" else "--" + name.replace("_", "-")
+    return _FLAGS.get(name, "--" + name.replace("_", "-"))
 
 
 def _closest(name: str, known: "frozenset[str] | Mapping[str, object]") -> str:

@@ -1,10 +1,14 @@
-"""Another broker as a child process: started, restarted when it dies, ended with this one."""
+"""Another broker as a child process: started, restarted when it dies, ended with this one.
+
+However this one ends: after kill -9 the kernel ends the child, see ``broker.guard``.
+"""
 
 import asyncio
 import os
 import re
 import shutil
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -15,6 +19,7 @@ from broker.logs import get_logger
 from broker.settings import LOOPBACK, BrokerSettings
 
 PROGRAMS: Final = {"mosquitto": "mosquitto", "nats": "nats-server"}
+GUARD: Final = Path(__file__).with_name("guard.py")
 MORE_FOLDERS: Final = "/usr/sbin:/usr/local/sbin:/usr/local/bin"
 HOW_TO_INSTALL: Final = {
     "mosquitto": "install it (Debian: apt-get install mosquitto)",
@@ -97,7 +102,8 @@ class ChildBroker:
             host: Where it listens …
             port: … for MQTT, which tells that it has started.
         """
-        self._command = (str(program), "-c", str(config))
+        self._program = program
+        self._config = config
         self._host = LOOPBACK if host in ANY_HOSTS else host
         self._port = port
         self._process: asyncio.subprocess.Process | None = None
@@ -132,7 +138,7 @@ class ChildBroker:
             code = await self._once()
             if not self.answering.is_set():
                 raise BrokerProgramError(
-                    f"{self._command[0]} ended with {code} at its start; nothing is running."
+                    f"{self._program} ended with {code} at its start; nothing is running."
                     f" It said: {self._last_words()}"
                 )
             if loop.time() - began > STEADY_SECONDS:
@@ -146,7 +152,8 @@ class ChildBroker:
         self.starts += 1
         self._said.clear()
         process = await asyncio.create_subprocess_exec(
-            *self._command,
+            *(sys.executable, "-I", GUARD, str(os.getpid())),  # it ends with this process
+            *(self._program, "-c", self._config),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 from client_sdk.ending import CANCEL_AGAIN_SECONDS, end
+from client_sdk.notify import READY, STOPPING, notify
 
 _Result = TypeVar("_Result")
 
@@ -26,7 +27,8 @@ async def until_signalled(
     Args:
         work: What to run; the error it ends with is raised here.
         answering: Set by ``work`` once it does what it is for.
-        ready: Called once when that is so; an error it raises ends ``work``.
+        ready: Called once when that is so, before systemd is told; an error it raises ends
+            ``work``.
         insist: Cancel again and again until ``work`` has ended; not for work whose own clean-up
             waits for something.
     """
@@ -41,7 +43,9 @@ async def until_signalled(
         await asyncio.wait({running, stopped, started}, return_when=asyncio.FIRST_COMPLETED)
         if started.done() and not stopped.done():
             ready()
+            notify(READY)
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        notify(STOPPING)
     finally:
         stopped.cancel()
         started.cancel()

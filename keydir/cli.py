@@ -139,6 +139,27 @@ def keydir(
 
 
 @keydir_app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The copy; it must not exist.")],
+    *,
+    data: Data = None,
+    config: Config = None,
+    database: Database = None,
+    json_lines: Json = False,
+) -> None:
+    """Copy a directory's SQLite database as it is at one moment, and check the copy.
+
+    The directory may run. The copy belongs to the keys in the folder: keep both together.
+    """
+    from keydir.backup import back_up
+
+    with reported_errors():
+        size = back_up(_settings(data, config, database_url=database), file)
+        shown = json.dumps({"file": str(file), "bytes": size})
+        write_line(shown if json_lines else f"copied and checked: {file}", "the copy is complete")
+
+
+@keydir_app.command()
 def migrate(
     *,
     to: Annotated[str, typer.Option("--to", help="postgresql://…, an empty database.")],

@@ -27,6 +27,12 @@ class NewerDirectoryError(DirectoryStoreError):
     code = "newer_directory"
 
 
+class DirectoryBackupError(OperationalError):
+    """A database could not be copied into a file; none was left, and it was not changed."""
+
+    code = "directory_backup"
+
+
 class DirectoryMoveError(OperationalError):
     """A database could not be copied into another; neither was changed."""
 

@@ -12,6 +12,7 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
 from broker.accounts.mosquitto import write_accounts
 from broker.accounts.nkeys import Signer
 from broker.addresses import pinned_ca, public_host, url_of
+from broker.directory import directory_of
 from broker.errors import DataDirectoryError, UnsafeError
 from broker.generate import mosquitto, nats
 from broker.generate.files import make_folder, write_private
@@ -20,9 +21,8 @@ from broker.generate.rules import require_deployable
 from broker.safety import Level, unsafe_files
 from broker.settings import BrokerSettings
 from client_sdk.entropy import draw_bytes
-from keydir.config import DirectorySettings
 from keydir.data import write_broker_urls
-from keydir.prepare import PreparedDirectory, prepare_directory
+from keydir.prepare import prepare_directory
 from keydir.stores.server_credentials import open_credentials
 
 ACCOUNTS_FILE: Final = "accounts.json"
@@ -63,7 +63,8 @@ def require_safe_deployment(settings: BrokerSettings) -> None:
 def write_deployment(settings: BrokerSettings, folder: Path) -> tuple[Path, ...]:
     """Write a deployment and make the directory that its logins come from.
 
-    What was written for the same folder before is replaced; secrets stay as they were.
+    What was written for the same folder before is replaced; secrets stay as they were. No
+    directory is made for a cluster: not every machine with a node has its keys.
 
     Args:
         settings: Which broker, and all about it.
@@ -78,13 +79,15 @@ def write_deployment(settings: BrokerSettings, folder: Path) -> tuple[Path, ...]
     """
     require_safe_deployment(settings)
     whole = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
-    prepared = prepare_directory(DirectorySettings(data_dir=whole.data_dir, policy=settings.policy))
+    make_folder(whole.data_dir)
+    if not whole.cluster_nodes:
+        prepare_directory(directory_of(whole))
     folder = folder.absolute()
     make_folder(folder)
     urls = whole.public_urls or (device_url(whole),)
     write_broker_urls(whole.data_dir, urls, pinned_ca(whole))
     if whole.broker == "mosquitto":
-        return (_write_mosquitto(whole, folder, prepared),)
+        return (_write_mosquitto(whole, folder),)
     return _write_nats(whole, folder)
 
 
@@ -114,9 +117,9 @@ def read_nats_accounts(folder: Path) -> NatsAccountsFile:
         ) from None
 
 
-def _write_mosquitto(settings: BrokerSettings, folder: Path, prepared: PreparedDirectory) -> Path:
+def _write_mosquitto(settings: BrokerSettings, folder: Path) -> Path:
     make_folder(mosquitto.store_folder(settings))
-    with closing(open_credentials(prepared.database)) as stored:
+    with closing(open_credentials(directory_of(settings).database)) as stored:
         write_accounts(folder, stored.logins())
     path = folder / mosquitto.CONFIG_FILE
     write_private(path, mosquitto.configuration(settings, folder, _own_name()))

@@ -24,7 +24,7 @@ PID_FILE: Final = "mosquitto.pid"
 STORE_FOLDER: Final = "store"
 
 SERVICE_USER: Final = "ratchetmq"
-"""The user of the service in ``configs/ratchetmq.service``."""
+"""The user of the services in ``configs/systemd``."""
 
 MIN_QUEUED_MESSAGES: Final = 100_000
 """One subscription is handed everything that waits; beyond its queue Mosquitto drops silently."""

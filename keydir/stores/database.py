@@ -43,8 +43,14 @@ def file_of(url: str) -> Path:
     return path
 
 
+def shown_database(url: str) -> str:
+    """Return a database as messages show it: the file, or the address without a password."""
+    path = sqlite_file(url)
+    return shown_url(url) if path is None else str(path)
+
+
 def shown_url(url: str) -> str:
-    """Return an address as messages show it: without a password."""
+    """Return the address of a database on a server as messages show it."""
     parsed = _parsed(url)
     place = f"{parsed.host or 'localhost'}:{parsed.port or 5432}"
     return f"{parsed.database} on {place}"

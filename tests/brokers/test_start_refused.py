@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 
 from broker.check import check_settings
+from broker.directory import directory_of
 from broker.errors import DataDirectoryInUseError, PortInUseError, UnsafeError
 from broker.lock import hold
 from broker.logins import read_logins
-from broker.safety import DATABASE_FILE, Level, require_safe
+from broker.safety import Level, require_safe
 from broker.serve import serve, serve_broker
 from broker.settings import BrokerSettings
 from keydir.config import DirectorySettings
-from keydir.prepare import prepare_directory
+from keydir.prepare import prepare_directory, transact
 from tests.brokers.certificates import write_certificate
 from tests.e2e.clinic import picture
 from tests.e2e.programs import Program, ratchetmq, run
+from tests.postgres import Postgres
 
 RUNS = (serve, serve_broker)
 ANYWHERE = "0.0.0.0"
@@ -53,7 +55,7 @@ def served(tmp_path: Path) -> Path:
 
 
 def put_login(folder: Path, login: str, digest: bytes, expires_at: int | None = None) -> None:
-    with sqlite3.connect(folder / DATABASE_FILE) as database:
+    with sqlite3.connect(folder / "directory.db") as database:
         database.execute(
             "INSERT INTO credentials (login, sha256, expires_at) VALUES (?, ?, ?)",
             (login, digest, expires_at),
@@ -85,6 +87,24 @@ async def test_an_empty_credential_store_beyond_loopback_is_refused(
     await refused(settings, UnsafeError, "nobody could log in")
 
 
+def test_logins_on_a_database_server_count_and_an_empty_one_has_none(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    settings = BrokerSettings(
+        data_dir=tmp_path, host=ANYWHERE, allow_plaintext=True, database_url=postgres.database()
+    )
+    with pytest.raises(UnsafeError, match="nobody could log in"):
+        require_safe(settings)
+    prepare_directory(directory_of(settings))
+    with pytest.raises(UnsafeError, match="nobody could log in"):
+        require_safe(settings)
+    transact(
+        directory_of(settings).database,
+        lambda transaction: transaction.logins.put("ada-1", bytes([7]) * 32, None),
+    )
+    require_safe(settings)
+
+
 @pytest.mark.parametrize(
     ("login", "digest"),
     [
@@ -100,7 +120,7 @@ async def test_a41_a_login_without_name_or_password_is_refused(
     served: Path, login: str, digest: bytes
 ) -> None:
     put_login(served, login, digest)
-    assert read_logins(served / DATABASE_FILE).blank == 1
+    assert read_logins(f"sqlite:///{served}/directory.db").blank == 1
     await refused(
         BrokerSettings(data_dir=served, port=0), UnsafeError, "without a name or password"
     )

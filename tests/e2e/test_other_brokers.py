@@ -67,6 +67,16 @@ def test_doctor_and_patient_write_to_each_other_and_a_revoked_login_is_dropped(
     assert not Path(f"/proc/{child}").exists()
 
 
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_server_that_is_killed_takes_its_broker_along(broker: str, tmp_path: Path) -> None:
+    file = settings_file(broker, tmp_path)
+    with Program(ratchetmq("serve", "--config", str(file))) as server:
+        assert server.row()["event"] == "ready"
+        child = Path(f"/proc/{child_of(server.pid)}")
+        server.kill()
+    until(lambda: not child.exists(), "the broker has ended")
+
+
 def test_a_cluster_is_not_served_by_one_process(tmp_path: Path) -> None:
     file = settings_file("nats", tmp_path)
     nodes = '["127.0.0.1:1001", "127.0.0.1:1002", "127.0.0.1:1003"]'

@@ -1,4 +1,4 @@
-"""The files in configs and the tables of docs/operations.md say what the code does."""
+"""The files in configs and the tables of docs/settings.md say what the code does."""
 
 import configparser
 import re
@@ -11,6 +11,7 @@ import typer.main
 from pydantic import BaseModel
 from typer.core import TyperGroup
 
+from broker.generate.mosquitto import SERVICE_USER
 from broker.limits import BrokerLimits
 from broker.metrics import METRICS
 from broker.program import app
@@ -21,17 +22,28 @@ from keydir.policy import read_policy
 ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "configs"
 EXAMPLE = CONFIGS / "broker.toml"
-UNIT = CONFIGS / "ratchetmq.service"
+SYSTEMD = CONFIGS / "systemd"
+UNIT = SYSTEMD / "ratchetmq.service"
+DROP_IN = SYSTEMD / "ratchetmq-.service.d" / "service.conf"
 POLICIES = ("clinic.toml", "open.toml")
-PAGE = (ROOT / "docs" / "operations.md").read_text()
+PAGE = (ROOT / "docs" / "settings.md").read_text()
 
-OFF = {"ws_port", "tls_cert", "tls_key", "metrics_port", "policy", "broker_program", "tls_ca"}
+OFF = {
+    "database_url",
+    "ws_port",
+    "tls_cert",
+    "tls_key",
+    "metrics_port",
+    "policy",
+    "broker_program",
+    "tls_ca",
+}
 
 
 def test_every_file_in_configs_has_its_test() -> None:
     deployments = {"mosquitto", "nats"}  # see test_generate
     names = {file.name for file in CONFIGS.iterdir()}
-    assert names == {EXAMPLE.name, UNIT.name, *POLICIES, *deployments}
+    assert names == {EXAMPLE.name, SYSTEMD.name, *POLICIES, *deployments}
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -56,10 +68,10 @@ def test_every_setting_stands_in_the_example_and_its_comments_are_the_defaults()
     assert {name for name in OFF if defaults[name] is not None} == set()
 
 
-def unit() -> dict[str, list[str]]:
+def unit(file: Path = UNIT) -> dict[str, list[str]]:
     """Return each key of [Service] with its values: a key may stand several times."""
     found: dict[str, list[str]] = {}
-    section = UNIT.read_text().partition("[Service]\n")[2].partition("\n[")[0]
+    section = file.read_text().partition("[Service]\n")[2].partition("\n[")[0]
     for line in section.splitlines():
         if line and not line.startswith("#"):
             key, _, value = line.partition("=")
@@ -100,6 +112,15 @@ def test_the_unit_gives_the_server_time_to_end_and_no_rights_beyond_its_folder()
     assert keys["CapabilityBoundingSet"] == [""]
     assert f"/var/lib/{keys['StateDirectory'][0]}" == str(load_settings(EXAMPLE, {}).data_dir)
     assert int(keys["LimitNOFILE"][0]) > BrokerLimits().max_connections
+
+
+def test_the_other_units_have_no_more_rights_than_the_server() -> None:
+    def rights(file: Path) -> dict[str, list[str]]:
+        keys = unit(file)
+        return dict(list(keys.items())[list(keys).index("StateDirectory") :])
+
+    assert rights(DROP_IN) == rights(UNIT)
+    assert unit(DROP_IN)["User"] == unit()["User"] == [SERVICE_USER]
 
 
 def rows(heading: str) -> dict[str, str]:

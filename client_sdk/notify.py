@@ -1,4 +1,4 @@
-"""Telling systemd that the server is ready, or ends; nothing where systemd did not start it."""
+"""Telling systemd that a service is ready, or ends; nothing where systemd did not start it."""
 
 import os
 import socket
