@@ -4,6 +4,7 @@ A database is kept with the keys of its directory. Each run writes its askers an
 forgets what the runs before it asked for, so that all of them begin alike.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ ASKERS: Final = 80
 """Devices that ask in turn: a bundle a minute and sixty at once are allowed to each."""
 
 VACUUM_SECONDS: Final = 600.0
+READ_BYTES: Final = 1 << 20
 READY: Final = "filled"
 
 
@@ -89,10 +91,28 @@ def stocked(
         server.sql("VACUUM (ANALYZE)", database.rpartition("/")[2], VACUUM_SECONDS)
     if server is not None:
         server.sql("CHECKPOINT", seconds=VACUUM_SECONDS)
+    os.sync()  # else the first commits that are timed wait for what was written in bulk
+    for file in _files(folder, server):
+        _read_through(file)
     (folder / READY).touch()
     what = "kept users found" if filled else "users filled in"
     print(f"{kind}: {users:,} {what}, {time.monotonic() - began:.1f} s", flush=True)
     yield Stock(kind, users, folder, settings, askers)
+
+
+def _files(folder: Path, server: Postgres | None) -> Iterator[Path]:
+    """Yield the files of the data; those of every database of a server."""
+    if server is None:
+        yield folder / "directory.db"
+    else:
+        yield from (server.folder / "data" / "base").glob("*/[0-9]*")
+
+
+def _read_through(file: Path) -> None:
+    """Have the system's cache hold a file, as it does where a server has run for a while."""
+    with file.open("rb", buffering=0) as opened:
+        while opened.read(READ_BYTES):
+            pass
 
 
 def _address(kind: str, users: int, folder: Path, server: Postgres | None, *, made: bool) -> str:
