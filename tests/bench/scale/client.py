@@ -71,7 +71,7 @@ class Client:
 
     async def drained(self) -> None:
         """Return when nothing of it is under way."""
-        while self._sends or (await self._messenger.counts()).under_way:
+        while self._sends or (await self._messenger.counts()).under_way:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
 
 

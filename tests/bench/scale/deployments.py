@@ -83,7 +83,8 @@ async def _cluster(_: str, folder: Path) -> AsyncIterator[Deployment]:
             config, first = out / f"node-{node + 1}.conf", folder / f"settings-{node + 1}.toml"
             shutil.copy(out / f"nats-{node + 1}.conf", config)
             shutil.copy(file, first)
-            nodes.append(await stack.enter_async_context(running_process((server, "-c", config))))
+            running = running_process((server, "-c", str(config)), out / f"log-{node + 1}")
+            nodes.append(await stack.enter_async_context(running))
             ports.append(port)
         for port, node in zip(ports, nodes, strict=True):
             await until_open(port, node)

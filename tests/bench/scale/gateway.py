@@ -55,7 +55,8 @@ class Gateway:
 
         async def one_by_one() -> None:
             for one in asked:
-                times.append(await self.ask(one))
+                taken = await self.ask(one)
+                times.append(taken)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(window):

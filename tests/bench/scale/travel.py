@@ -72,8 +72,7 @@ async def _enroll(folder: Path, count: int) -> None:
     if known(folder) >= count:
         print(f"{known(folder)} kept devices found", flush=True)
         return
-    shutil.rmtree(folder, ignore_errors=True)  # what an earlier run began and did not finish
-    folder.mkdir(parents=True)
+    _make_empty(folder)
     began = time.monotonic()
     numbers = range(count)
     async with deployed("embedded", folder) as deployment, running_fleet(folder, count) as fleet:
@@ -84,6 +83,12 @@ async def _enroll(folder: Path, count: int) -> None:
         await fleet.all("close")
     note_known(folder, count)
     print(f"{count} devices enrolled in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _make_empty(folder: Path) -> None:
+    """Remove what an earlier run began and did not finish."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 async def _measure(counts: Counts, name: str, folder: Path, rows: list[TravelRow]) -> None:

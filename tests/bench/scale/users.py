@@ -136,8 +136,11 @@ def rows_of(parties: Sequence[DeviceParty], role: str, pool: int) -> Rows:
         rows[DEVICE_LISTS].append({"user": user, "version": 1, "device_list": device_list})
         rows[DEVICES].append(
             {
-                **{"address": address, "user": user, "signing_key": party.signing_key},
-                **{"last_counter": 0, "published_at": now},
+                "address": address,
+                "user": user,
+                "signing_key": party.signing_key,
+                "last_counter": 0,
+                "published_at": now,
             }
         )
         kinds: tuple[tuple[Table, PrekeyKind, Sequence[Any]], ...] = (
@@ -149,8 +152,11 @@ def rows_of(parties: Sequence[DeviceParty], role: str, pool: int) -> Rows:
         for table, kind, records in kinds:
             rows[table] += [
                 {
-                    **{"address": address, "kind": kind, "key_id": record.id},
-                    **{"signed_at": now, "record": encode(record)},
+                    "address": address,
+                    "kind": kind,
+                    "key_id": record.id,
+                    "signed_at": now,
+                    "record": encode(record),
                 }
                 for record in records
                 if record is not None
