@@ -19,8 +19,8 @@ AT_A_TIME: Final = 10
 """Enrolments and connections of one process that are under way together."""
 
 CONNECT_SECONDS: Final = 60.0
-MEET_SECONDS: Final = 60.0
-DRAIN_SECONDS: Final = 30.0
+MEET_SECONDS: Final = 100.0
+DRAIN_SECONDS: Final = 100.0
 LOOK_SECONDS: Final = 0.1
 TEXT_BYTES: Final = 64
 

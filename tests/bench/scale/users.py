@@ -117,6 +117,7 @@ def in_bulk(database: str, work: Callable[[Connection], None]) -> None:
         with server.begin() as connection:
             # References are right as they are made; a million look-ups would say so.
             connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             work(connection)
 
     try:
