@@ -64,14 +64,14 @@ class Postgres:
     def url(self, name: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
-    def sql(self, statement: str, name: str = "postgres", seconds: float = START_SECONDS) -> str:
+    def sql(self, statement: str, name: str = "postgres") -> str:
         """Return what psql prints of one statement."""
         done = subprocess.run(
             [self.bin / "psql", "-X", "-A", "-t", "-q", "-d", self.url(name), "-c", statement],
             check=True,
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=START_SECONDS,
         )
         return done.stdout.strip()
 

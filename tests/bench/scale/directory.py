@@ -7,14 +7,14 @@ happens to all of them.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from statistics import mean, median
 from typing import Final
 
-from tests.bench.brokers.workers import running_process
+from tests.bench.brokers.workers import GoneError, running_process
 from tests.bench.rows import NS_PER_MS, quantile
 from tests.bench.scale.counts import Counts
 from tests.bench.scale.cpu import Meter, Seconds, alone, whole
@@ -102,17 +102,26 @@ class Scene:
 
 
 async def measure_directory(
-    counts: Counts, kinds: Sequence[str], keep: Path, rows: list[BundleRow]
+    counts: Counts, kinds: Sequence[str], keep: Path, rows: list[BundleRow], notes: list[str]
 ) -> None:
-    """Add the rows of the databases; each is added when it is complete."""
+    """Add the rows of the databases; one that fails is noted, the others go on."""
     for kind in kinds:
-        with _server(kind, keep) as server, ExitStack() as stack:
-            stocks = [
-                stack.enter_context(stocked(kind, users, counts.replicas, keep, server))
-                for users in counts.users
-            ]
-            for replicas in range(1, counts.replicas + 1):
-                await _measure(counts, stocks, replicas, server, rows)
+        try:
+            await _measure_kind(counts, kind, keep, rows)
+        except GoneError as error:
+            notes.append(f"{kind}: {error}")
+            print(f"  {notes[-1]}", flush=True)
+
+
+async def _measure_kind(counts: Counts, kind: str, keep: Path, rows: list[BundleRow]) -> None:
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(_server(kind, keep))
+        stocks = [
+            await stack.enter_async_context(stocked(kind, users, counts.replicas, keep, server))
+            for users in counts.users
+        ]
+        for replicas in range(1, counts.replicas + 1):
+            await _measure(counts, stocks, replicas, server, rows)
 
 
 async def _measure(
@@ -168,7 +177,7 @@ def _server(kind: str, keep: Path) -> Iterator[Postgres | None]:
         yield None
         return
     if programs() is None:
-        raise RuntimeError("PostgreSQL's server is not installed (Debian: postgresql)")
+        raise GoneError("PostgreSQL's server is not installed (Debian: postgresql)")
     folder = keep / "postgresql"
     folder.mkdir(parents=True, exist_ok=True)
     with postgres_in(folder, fsync=True) as server:

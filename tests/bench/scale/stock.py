@@ -4,11 +4,13 @@ A database is kept with the keys of its directory. Each run writes its askers an
 forgets what the runs before it asked for, so that all of them begin alike.
 """
 
+import asyncio
 import os
 import shutil
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,23 +18,16 @@ from typing import Final
 from sqlalchemy import Connection
 
 from keydir.config import DirectorySettings
-from tests.bench.scale.users import (
-    POOL,
-    copy,
-    forget_use,
-    in_bulk,
-    party_named,
-    put,
-    target_names,
-)
+from tests.bench.brokers.workers import GoneError, running_process
+from tests.bench.scale.fill import directory_in
+from tests.bench.scale.users import POOL, forget_use, in_bulk, party_named, put, target_names
 from tests.postgres import Postgres
-from tests.unit.keydir.keydir_parties import DeviceParty, DirectoryParty
+from tests.unit.keydir.keydir_parties import DeviceParty
 
 ASKERS: Final = 80
 """Devices that ask in turn: a bundle a minute and sixty at once are allowed to each."""
 
-VACUUM_SECONDS: Final = 600.0
-READ_BYTES: Final = 1 << 20
+READ_BYTES: Final = 1 << 24
 READY: Final = "filled"
 
 
@@ -54,23 +49,21 @@ class Stock:
     groups: Sequence[Sequence[DeviceParty]]
 
 
-@contextmanager
-def stocked(
+@asynccontextmanager
+async def stocked(
     kind: str, users: int, groups: int, keep: Path, server: Postgres | None
-) -> Iterator[Stock]:
+) -> AsyncIterator[Stock]:
     """Yield a database of so many users in a folder of its own under ``keep``."""
     folder = keep / f"{kind}-{users}"
     filled = (folder / READY).exists()
+    began = time.monotonic()
+    database = f"sqlite:///{folder / 'directory.db'}"
+    if server is not None:
+        database = server.url(f"users{users}")
     if not filled:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    database = _address(kind, users, folder, server, made=filled)
-    office = DirectoryParty(folder / "data", database=database)
-    try:
-        invitation = office.invited("nobody", "patient").invitation
-        settings = office.settings
-    finally:
-        office.close()
+        _make_empty(folder, server, f"users{users}")
+        await _fill(folder, database, users)
+    settings, invitation = directory_in(folder, database)
     askers = [
         [party_named(invitation, f"asker{group}x{number}") for number in range(ASKERS)]
         for group in range(groups)
@@ -81,19 +74,13 @@ def stocked(
         forget_use(connection)
         put(connection, [one for group in askers for one in group], "doctor", 0)
         put(connection, targets, "patient", POOL)
-        if not filled:
-            copy(connection, users)
 
-    began = time.monotonic()
     in_bulk(database, work)
-    if server is not None and not filled:
-        # What a server that runs for a while has done by itself, at some time of the run.
-        server.sql("VACUUM (ANALYZE)", database.rpartition("/")[2], VACUUM_SECONDS)
     if server is not None:
-        server.sql("CHECKPOINT", seconds=VACUUM_SECONDS)
+        server.sql("CHECKPOINT")
     os.sync()  # else the first commits that are timed wait for what was written in bulk
     for file in _files(folder, server):
-        _read_through(file)
+        await _read_through(file)
     (folder / READY).touch()
     what = "kept users found" if filled else "users filled in"
     print(f"{kind}: {users:,} {what}, {time.monotonic() - began:.1f} s", flush=True)
@@ -108,18 +95,25 @@ def _files(folder: Path, server: Postgres | None) -> Iterator[Path]:
         yield from (server.folder / "data" / "base").glob("*/[0-9]*")
 
 
-def _read_through(file: Path) -> None:
+async def _read_through(file: Path) -> None:
     """Have the system's cache hold a file, as it does where a server has run for a while."""
     with file.open("rb", buffering=0) as opened:
-        while opened.read(READ_BYTES):
-            pass
+        while opened.read(READ_BYTES):  # noqa: ASYNC110
+            await asyncio.sleep(0)  # seconds in all: a signal ends it
 
 
-def _address(kind: str, users: int, folder: Path, server: Postgres | None, *, made: bool) -> str:
-    if server is None:
-        return f"sqlite:///{folder / 'directory.db'}"
-    name = f"users{users}"
-    if not made:
+def _make_empty(folder: Path, server: Postgres | None, name: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if server is not None:
         server.sql(f"DROP DATABASE IF EXISTS {name}")
         server.sql(f"CREATE DATABASE {name}")
-    return server.url(name)
+
+
+async def _fill(folder: Path, database: str, users: int) -> None:
+    module = "tests.bench.scale.fill"
+    command = (sys.executable, "-m", module, str(folder), database, str(users))
+    async with running_process(command) as process:
+        await process.communicate()
+    if process.returncode != 0:
+        raise GoneError(f"{database} was not filled; it says why above")
