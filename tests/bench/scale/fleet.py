@@ -36,20 +36,26 @@ class Fleet:
     folder: Path
     processes: Sequence[WorkerProcess]
 
-    async def enroll(self, numbers: range) -> None:
-        """Invite and enrol devices on the server that runs on the folder."""
+    async def prepare(self, count: int, urls: Sequence[str]) -> None:
+        """Invite and enrol devices on the server that runs on the folder; have each pair meet."""
         settings = DirectorySettings(data_dir=self.folder / "server")
-        for chunk in self._chunks(numbers):
-            await self._each(
-                "enroll",
-                chunk,
-                lambda number: {
-                    "invitation": invite(
-                        settings, Invite(f"c{number}", role_of(number))
-                    ).invitation,
-                },
-            )
-            print(f"  enrolled {chunk[-1] + 1} of {numbers.stop}", flush=True)
+
+        def invited(number: int) -> dict[str, object]:
+            return {
+                "invitation": invite(settings, Invite(f"c{number}", role_of(number))).invitation
+            }
+
+        for chunk in self._chunks(range(count)):
+            await self._each("enroll", chunk, invited)
+            await self.meet(chunk, urls)
+            print(f"  enrolled {chunk[-1] + 1} of {count}", flush=True)
+
+    async def meet(self, numbers: range, urls: Sequence[str]) -> None:
+        """Have each of some devices write to its partner, and leave again."""
+        await self.open(numbers, urls)
+        await self.all("meet")
+        await self.all("drain")
+        await self.all("close")
 
     async def open(self, numbers: range, urls: Sequence[str]) -> None:
         """Connect devices, spread over the addresses."""

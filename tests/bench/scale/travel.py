@@ -74,13 +74,8 @@ async def _enroll(folder: Path, count: int) -> None:
         return
     _make_empty(folder)
     began = time.monotonic()
-    numbers = range(count)
     async with deployed("embedded", folder) as deployment, running_fleet(folder, count) as fleet:
-        await fleet.enroll(numbers)
-        await fleet.open(numbers, deployment.urls)
-        await fleet.all("meet")
-        await fleet.all("drain")
-        await fleet.all("close")
+        await fleet.prepare(count, deployment.urls)
     note_known(folder, count)
     print(f"{count} devices enrolled in {time.monotonic() - began:.0f} s", flush=True)
 
