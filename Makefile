@@ -22,8 +22,8 @@ WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-peers bench-broker attacks chaos fuzz fuzz-broker \
-	kill-broker brokers cluster guide mutants fmt lock
+.PHONY: help demo test check bench bench-peers bench-broker bench-scale attacks chaos fuzz \
+	fuzz-broker kill-broker brokers cluster guide mutants fmt lock
 
 help:
 	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
@@ -37,6 +37,7 @@ help:
 	@echo "make cluster  5,000 texts while a node of three is killed, and what syncing costs; ten minutes"
 	@echo "make guide  every command of docs/operations.md, from one machine to a cluster"
 	@echo "make bench-broker  the broker beside amqtt, Mosquitto and NATS, in turns; ten minutes"
+	@echo "make bench-scale  messages by clients and brokers, bundles by replicas and users; 20 minutes"
 	@echo "make attacks, make fuzz, make mutants   longer proofs than the suite has time for"
 	@echo "make fmt    format the code"
 	@echo "make lock   pin the dependencies of pyproject.toml again"
@@ -78,6 +79,11 @@ bench-peers: $(INSTALLED)
 # BROKER_FLAGS="--broker ours --row mail.w20", or --help; nats-server goes into a scratch folder.
 bench-broker: $(INSTALLED)
 	@$(BIN)/python -m tests.bench.brokers $(BROKER_FLAGS)
+
+# SCALE_FLAGS="--part messages --broker nats --clients 2 50", or --help. --keep=<folder> keeps the
+# databases of a million users and the devices, 12 GB, which the next run then does not make again.
+bench-scale: $(INSTALLED)
+	@$(BIN)/python -m tests.bench.scale --plots docs/plots $(SCALE_FLAGS)
 
 # Bounded by its texts, its kills and 20 minutes; the seed is printed, and SEED=n plays it again.
 TEXTS ?= 3000

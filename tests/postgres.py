@@ -125,13 +125,23 @@ def as_owner() -> dict[str, int | str]:
 @contextmanager
 def running_postgres(*, fsync: bool = False) -> Iterator[Postgres]:
     """Run a server in a folder of its own, which is gone afterwards."""
-    found = programs()
-    assert found is not None
     folder = Path(tempfile.mkdtemp(prefix="ratchetmq-postgres-"))
     try:
-        if os.geteuid() == 0:
-            owner = pwd.getpwnam("postgres")
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
+        with postgres_in(folder, fsync=fsync) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgres_in(folder: Path, *, fsync: bool) -> Iterator[Postgres]:
+    """Run a server in a folder that stays; what an earlier one left there is served again."""
+    found = programs()
+    assert found is not None
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("postgres")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    if not (folder / "data").exists():
         subprocess.run(
             [found / "initdb", "-D", folder / "data", "-N", *INIT_OPTIONS],
             check=True,
@@ -139,14 +149,12 @@ def running_postgres(*, fsync: bool = False) -> Iterator[Postgres]:
             timeout=120,
             **as_owner(),
         )
-        server = Postgres(found, folder, _free_port(), fsync)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+    server = Postgres(found, folder, _free_port(), fsync)
+    server.start()
+    try:
+        yield server
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        server.stop()
 
 
 def _free_port() -> int:

@@ -30,16 +30,21 @@ class Mosquitto:
     port: int
 
 
+def open_config(port: int) -> str:
+    """Return the configuration of a Mosquitto that lets everybody in."""
+    return (
+        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+        "use_username_as_clientid true\nmax_queued_messages 100000\nset_tcp_nodelay true\n"
+    )
+
+
 @asynccontextmanager
 async def running_mosquitto(program: str, folder: Path) -> AsyncIterator[Mosquitto]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     file = folder / "mosquitto.conf"
-    file.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-        "use_username_as_clientid true\nmax_queued_messages 100000\nset_tcp_nodelay true\n"
-    )
+    file.write_text(open_config(port))
     process = await asyncio.create_subprocess_exec(
         program, "-c", str(file), stderr=asyncio.subprocess.DEVNULL
     )

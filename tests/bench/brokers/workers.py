@@ -26,6 +26,11 @@ class WorkerProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     async def ask(self, do: str, **facts: object) -> dict[str, Any]:
         """Return the answer to one command; GoneError where there is none or it is an error."""
         assert self._process.stdin is not None
