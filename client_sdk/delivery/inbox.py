@@ -30,12 +30,7 @@ from client_sdk.machine.opening import (
 )
 from client_sdk.machine.prekeys import responder_prekeys
 from client_sdk.machine.received import Arrived, HandshakeInput, Opened
-from client_sdk.machine.receiving import (
-    confirmed,
-    confirmed_ids,
-    plan_receive,
-    plan_repeat,
-)
+from client_sdk.machine.receiving import confirmed, confirmed_ids, plan_receive, plan_repeat
 from client_sdk.machine.state import based_on
 from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.transport.ports import Incoming
