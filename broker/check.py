@@ -16,7 +16,9 @@ from broker.safety import Finding, Level, unsafe
 from broker.settings import BrokerSettings
 from broker.settings_sources import load_settings
 from client_sdk.wire.errors import MessagingError
+from keydir.errors import DirectoryStoreError
 from keydir.policy import read_policy
+from keydir.stores.database import DatabaseUrlError
 
 OTHER_FILES: Final = 64
 """Descriptors beside the connections: databases, logs, libraries."""
@@ -57,6 +59,8 @@ def _found(
         yield from rule(settings)
     except DataDirectoryError as error:
         yield Finding(Level.REFUSED, "data_dir", str(error))
+    except (DirectoryStoreError, DatabaseUrlError) as error:
+        yield Finding(Level.REFUSED, "database_url", str(error))
 
 
 def _other_broker(settings: BrokerSettings) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ import typer
 from client_sdk.lines import write_line
 from client_sdk.printing import Output, reported_errors
 from client_sdk.wire.errors import MisuseError
+from keydir.cli import Database
 
 if TYPE_CHECKING:
     from broker.settings import BrokerSettings
@@ -18,10 +19,6 @@ app = typer.Typer()
 
 Broker = Annotated[str, typer.Argument(help="mosquitto or nats.", metavar="mosquitto|nats")]
 Data = Annotated[Path | None, typer.Option("--data", help="Keys, accounts and waiting mail.")]
-Database = Annotated[
-    str | None,
-    typer.Option("--database", help="sqlite:///FILE or postgresql://…, if it is elsewhere."),
-]
 Out = Annotated[Path, typer.Option("--out", help="The folder of the configuration.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings in TOML; flags count for more.")

@@ -14,6 +14,7 @@ from client_sdk.cli import app as device_app
 from client_sdk.lines import write_line
 from client_sdk.printing import EXIT_FAILED, Output, reported_errors
 from client_sdk.wire.errors import MisuseError
+from keydir.cli import Database
 
 if TYPE_CHECKING:
     from broker.serve import Addresses
@@ -33,10 +34,6 @@ Config = Annotated[
     Path | None, typer.Option("--config", help="Settings in TOML; flags count for more.")
 ]
 Data = Annotated[Path | None, typer.Option("--data", help="Keys, accounts and waiting mail.")]
-Database = Annotated[
-    str | None,
-    typer.Option("--database", help="sqlite:///FILE or postgresql://…, if it is elsewhere."),
-]
 Port = Annotated[
     int | None,
     typer.Option("--port", min=0, max=65535, help="0 takes a free one.", show_default="1883"),

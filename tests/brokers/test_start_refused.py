@@ -26,6 +26,7 @@ from tests.e2e.programs import Program, ratchetmq, run
 from tests.postgres import Postgres
 
 RUNS = (serve, serve_broker)
+SILENT_SERVER = "postgresql://user@127.0.0.1:1/directory"
 ANYWHERE = "0.0.0.0"
 
 
@@ -85,6 +86,13 @@ async def test_an_empty_credential_store_beyond_loopback_is_refused(
         put_login(folder, "ada-1", bytes([7]) * 32, expires_at=1)
     settings = BrokerSettings(data_dir=folder, host=ANYWHERE, port=0, allow_plaintext=True)
     await refused(settings, UnsafeError, "nobody could log in")
+
+
+@pytest.mark.parametrize("url", ["mysql://user@127.0.0.1/directory", SILENT_SERVER])
+def test_a_database_that_cannot_be_used_is_named_by_a_check(tmp_path: Path, url: str) -> None:
+    settings = BrokerSettings(data_dir=tmp_path, port=0, database_url=url)
+    refused = [one.setting for one in check_settings(settings) if one.level is Level.REFUSED]
+    assert refused == ["database_url"]
 
 
 def test_logins_on_a_database_server_count_and_an_empty_one_has_none(
