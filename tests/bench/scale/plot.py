@@ -6,8 +6,8 @@ from html import escape
 from math import ceil, floor, log10
 from typing import Final
 
-WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 72, 190, 40, 52
+WIDTH, HEIGHT = 680, 360
+LEFT, RIGHT, TOP, BOTTOM = 72, 220, 40, 52
 COLOURS: Final = ("#3b82f6", "#e8590c", "#2f9e44", "#ae3ec9")
 """Each has a contrast of 3 or more to white and to the near-black of dark pages, and so has the
 text: a picture does not know which of the two it stands on."""

@@ -119,6 +119,8 @@ async def _row(
         await fleet.all("closed", seconds=seconds, window=max(1, UNDER_WAY // clients))
     first, last = began + round(WARM * seconds * NS_PER_S), began + round(seconds * NS_PER_S)
     full = [one for one in await _taken(fleet) if first <= one[1] < last]
+    if not full:
+        raise GoneError(f"{clients} clients were handed nothing in {seconds:.0f} s: too busy")
     times, full_times = _times(paced), _times(full)
     return TravelRow(
         name,
