@@ -21,7 +21,7 @@ from client_sdk.transport.tls import CaPin, PassingMemory
 from client_sdk.wire.verifier import stored_credential
 from keydir.data import read_ca_fingerprint
 from tests.brokers.accounts_deployment import opened
-from tests.brokers.cluster import NODES, START_SECONDS, Cluster, Node
+from tests.brokers.cluster import NODES, START_SECONDS, Cluster
 from tests.brokers.other_brokers import new_secret, require_program
 from tests.e2e.clinic import until
 
@@ -119,8 +119,9 @@ async def test_a_node_learns_of_new_mail_when_the_node_with_its_reader_is_lost(
 ) -> None:
     for number in range(NODES):
         await publish(cluster, number)  # a node makes its reader for the first device
-    known = lambda: all(knows_all(node) for node in cluster.nodes)  # noqa: E731
-    await asyncio.to_thread(until, known, "readers are known", START_SECONDS)
+    await asyncio.to_thread(
+        until, lambda: all_known(cluster), "all readers are looked after", START_SECONDS
+    )
     before = await readers(cluster, 0)
     lost = cluster.number_of_name(before[0]["cluster"]["leader"])
     staying = [number for number in range(NODES) if number != lost]
@@ -141,9 +142,10 @@ async def test_a_node_learns_of_new_mail_when_the_node_with_its_reader_is_lost(
         cluster.start_node(lost)
 
 
-def knows_all(node: Node) -> bool:
-    assert node.accounts is not None
-    return f"readers of waiting mail count={NODES}" in node.accounts.errors
+def all_known(cluster: Cluster) -> bool:
+    """Tell whether every `ratchetmq accounts` has seen every node's reader."""
+    logs = [node.accounts.errors for node in cluster.nodes if node.accounts is not None]
+    return all(f"readers of waiting mail count={NODES}" in log for log in logs)
 
 
 async def all_are_read(
