@@ -40,7 +40,7 @@ FULL: Final = Counts(
     clients=(2, 50, 500),
     paced=50.0,
     seconds=10.0,
-    settle=2.0,
+    settle=3.0,
 )
 
 TINY: Final = Counts(
