@@ -12,9 +12,11 @@ from typing import Final, Self
 
 from broker.accounts.nats_client import NatsLogin, connected
 from broker.certs import make_certificates
+from broker.directory import directory_of
 from broker.generate.deploy import read_nats_accounts, write_deployment
 from broker.generate.nats import RETAINED_STREAM, SYSTEM_USER, config_file
 from broker.settings_sources import load_settings
+from keydir.prepare import prepare_directory
 from tests.brokers.other_brokers import free_ports
 from tests.e2e.programs import Program, ratchetmq
 
@@ -85,6 +87,7 @@ class Cluster:
                 )
             )
         self.nodes = [self._write(folder, number) for number in range(NODES)]
+        prepare_directory(directory_of(load_settings(self.nodes[0].settings, {})))
         for node in [] if sync_always else self.nodes:
             text = node.config.read_text()
             assert SYNC_ALWAYS in text

@@ -1,6 +1,7 @@
 """Deployments of Mosquitto and NATS as `ratchetmq config` writes them, run as real processes."""
 
 import asyncio
+import os
 import random
 import secrets
 import shutil
@@ -18,8 +19,10 @@ from tests.brokers.contract.nats_server import require_nats_server
 from tests.conftest import IN_CI
 
 START_SECONDS = 60.0
-PORTS = range(20_000, 32_000)
-"""Below those that systems give to connections: no connection takes a broker's while it is away."""
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 6
+PORTS = range(20_000 + 2_000 * WORKER, 22_000 + 2_000 * WORKER)
+"""Below those that systems give to connections: no connection takes a broker's while it is away.
+Each worker of the tests has its own: between the choice and the start of a broker none holds it."""
 
 
 def require_program(broker: str) -> Path:
