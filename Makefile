@@ -22,12 +22,13 @@ WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-peers bench-broker bench-scale attacks chaos fuzz \
+.PHONY: help demo test check long bench bench-peers bench-broker bench-scale attacks chaos fuzz \
 	fuzz-broker kill-broker brokers cluster guide mutants fmt lock
 
 help:
 	@echo "make demo   the tour: a server, a doctor and a patient on this machine"
 	@echo "make test   all tests"
+	@echo "make long   tests that the suite has no time for"
 	@echo "make check  everything CI runs: format, lint, types, layers, dependencies, coverage"
 	@echo "make bench  a table of measurements, and bench.json"
 	@echo "make chaos  kill -9 of server, senders and listeners, with a ledger; TEXTS and KILLS bound it"
@@ -50,6 +51,10 @@ test: $(INSTALLED)
 	@rm -f $(TESTED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=
 	@touch $(TESTED)
+
+# What is marked so: the same on more brokers, and the smallest runs of long measurements.
+long: $(INSTALLED)
+	RATCHETMQ_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 # Runs the tests only when they did not pass since the last change of a source, so that
 # `make test check` runs them once.
@@ -112,7 +117,7 @@ fuzz-broker: $(INSTALLED)
 kill-broker: $(INSTALLED)
 	@$(BIN)/python -m tests.brokers.kill $(KILL_BROKER)
 
-# The suite has the rows of one server and those that share a cluster; here each row runs on all.
+# The suite has the rows of one server; here each row runs on a cluster of three, too.
 brokers: $(INSTALLED)
 	RATCHETMQ_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/brokers/contract
 
@@ -120,7 +125,7 @@ brokers: $(INSTALLED)
 cluster: $(INSTALLED)
 	@$(BIN)/python -m tests.bench.cluster $(CLUSTER)
 
-# The suite has it up to two directories; here with the cluster, and the seconds of each chapter.
+# The suite has it on one machine; here with PostgreSQL and the cluster, and the seconds of each chapter.
 guide: $(INSTALLED)
 	RATCHETMQ_FULL=1 $(BIN)/python -m pytest --durations=0 --durations-min=0.1 tests/guide
 

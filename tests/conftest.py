@@ -9,11 +9,18 @@ from hypothesis import HealthCheck, settings
 
 from tests.postgres import Postgres, programs, running_postgres
 
+FULL = os.environ.get("RATCHETMQ_FULL", "") not in {"", "0"}
+"""Also what takes longer than the suite has time for: see the make targets that set it."""
+
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 # Two busy cores make single examples slow: time is bounded for each test by pytest-timeout.
 settings.register_profile(
-    "default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "default",
+    max_examples=100 if FULL else 60,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if IN_CI else "default")
@@ -28,6 +35,14 @@ def _require_program(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests that are marked ``long`` to ``make long`` and the targets of their parts."""
+    left = [] if FULL else [item for item in items if item.get_closest_marker("long")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
 
 
 @pytest.fixture(scope="session")

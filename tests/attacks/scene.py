@@ -1,15 +1,13 @@
 """Alice and bob as an attacker finds them, and how often an attack is tried."""
 
-import os
-
 from client_sdk import entropy
 from client_sdk.machine.rows import OutboxEnvelope
 from client_sdk.wire.codec import encode
 from client_sdk.wire.envelope import ENVELOPE, PREKEY_HEADER, RATCHET_HEADER, EnvelopeKind
 from client_sdk.wire.errors import ProtocolError
+from tests.conftest import FULL
 from tests.unit.machine.machine_parties import Party, make_pair, serialised
 
-FULL = os.environ.get("RATCHETMQ_FULL", "") not in {"", "0"}
 """Set by ``make attacks``: the numbers of the threat table, not a slice of them."""
 
 

@@ -137,7 +137,11 @@ class Cluster:
         node.server = Program([str(self._program), "-c", str(node.config)])
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

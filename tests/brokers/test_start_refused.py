@@ -199,7 +199,7 @@ async def test_a_data_directory_in_use_is_refused_whatever_the_port(served: Path
         await refused(BrokerSettings(data_dir=served, port=0), DataDirectoryInUseError, "in use by")
 
 
-@pytest.mark.parametrize("holder", ["serve", "broker"])
+@pytest.mark.parametrize("holder", ["serve", pytest.param("broker", marks=pytest.mark.long)])
 def test_the_second_server_of_a_folder_names_the_first_and_kill_nine_frees_it(
     tmp_path: Path, holder: str
 ) -> None:

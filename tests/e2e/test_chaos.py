@@ -15,6 +15,7 @@ from tests.e2e.programs import Program, ratchetmq, run
 ENROLMENTS = 40
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_killing_server_send_and_listen_loses_and_reorders_nothing(tmp_path: Path) -> None:
     plan = Plan(texts=100, kills=8, seconds=150, seed=random.SystemRandom().randrange(10_000))

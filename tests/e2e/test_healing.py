@@ -44,7 +44,7 @@ def removed(database: Path) -> None:
         Path(f"{database}{suffix}").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("whole_folder", [False, True])
+@pytest.mark.parametrize("whole_folder", [False, pytest.param(True, marks=pytest.mark.long)])
 async def test_a_message_reaches_a_recipient_whose_store_was_restored_from_an_old_backup(
     ward: Ward, whole_folder: bool
 ) -> None:
@@ -65,7 +65,7 @@ async def test_a_message_reaches_a_recipient_whose_store_was_restored_from_an_ol
         await received(sender, "and back")
 
 
-@pytest.mark.parametrize("whole_folder", [False, True])
+@pytest.mark.parametrize("whole_folder", [False, pytest.param(True, marks=pytest.mark.long)])
 async def test_a14_a_sender_restored_from_an_old_backup_starts_anew_before_it_sends(
     ward: Ward, whole_folder: bool
 ) -> None:

@@ -42,7 +42,10 @@ async def replicas(
         yield running
 
 
-on_each_broker = pytest.mark.parametrize("replicas", ["embedded", "mosquitto"], indirect=True)
+def on(*more: str) -> pytest.MarkDecorator:
+    """Run on the embedded broker, and in ``make long`` on others."""
+    others = [pytest.param(name, marks=pytest.mark.long) for name in more]
+    return pytest.mark.parametrize("replicas", ["embedded", *others], indirect=True)
 
 
 async def askers(
@@ -54,7 +57,7 @@ async def askers(
     ]
 
 
-@on_each_broker
+@on("mosquitto")
 async def test_a25_kill_9_of_replicas_hands_no_key_out_twice_and_fails_no_request(
     replicas: Replicas,
 ) -> None:
@@ -98,7 +101,7 @@ async def test_a25_kill_9_of_replicas_hands_no_key_out_twice_and_fails_no_reques
         assert len(given) == len(set(given)) == PATIENTS * KEYS_OF_ONE
 
 
-@pytest.mark.parametrize("replicas", ["embedded", "mosquitto", "mosquitto-shared"], indirect=True)
+@on("mosquitto", "mosquitto-shared")
 async def test_replicas_are_restarted_one_by_one_without_a_failed_request(
     replicas: Replicas,
 ) -> None:
@@ -125,7 +128,7 @@ async def test_replicas_are_restarted_one_by_one_without_a_failed_request(
     assert answered == sum(asker.published for asker in connected) > 3 * len(doctors)
 
 
-@on_each_broker
+@on("mosquitto")
 async def test_replicas_that_hang_hold_nobody_up(replicas: Replicas) -> None:
     patient = replicas.enrolled("pat", "patient", 60)
     doctors = [replicas.enrolled(f"d{number}", "doctor") for number in range(12)]

@@ -15,7 +15,12 @@ def enrolled(data: Path, store: Path, role: str, *flags: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "name"), [("127.0.0.1", "localhost"), ("::1", "::1"), ("0.0.0.0", "localhost")]
+    ("host", "name"),
+    [
+        ("127.0.0.1", "localhost"),
+        pytest.param("::1", "::1", marks=pytest.mark.long),
+        pytest.param("0.0.0.0", "localhost", marks=pytest.mark.long),
+    ],
 )
 def test_a_system_works_over_tls_and_secure_websocket(tmp_path: Path, host: str, name: str) -> None:
     data = tmp_path / "server"

@@ -1,22 +1,18 @@
 """docs/operations.md as its reader types it, chapter by chapter, and what each chapter promises."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import RequireProgram
+from tests.conftest import FULL, RequireProgram
 from tests.guide.machines import FOLDERS, Machine, Machines
 from tests.guide.page import Block, blocks
 from tests.guide.people import FIRST, OTHER, People
 from tests.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(400)
-
-FULL = os.environ.get("RATCHETMQ_FULL", "") not in {"", "0"}
-"""The cluster too, which takes as long as all before it: ``make guide``."""
 
 
 class Guide:
@@ -134,12 +130,17 @@ async def all_of_it(guide: Guide) -> None:
     assert guide.typed == blocks()
 
 
+MORE = (
+    *(two_directories, lost_database, rolling_restart),
+    *(cluster, restarted_cluster, lost_machine, all_of_it),
+)
+"""They take several times as long as those before them: ``make guide``."""
+
 CHAPTERS: dict[str, Callable[[Guide], Awaitable[None]]] = {
     one.__name__: one
     for one in (
         *(machines, one_machine, lost_disk, nats, mosquitto),
-        *(two_directories, lost_database, rolling_restart),
-        *((cluster, restarted_cluster, lost_machine, all_of_it) if FULL else ()),
+        *(MORE if FULL else ()),
     )
 }
 

@@ -50,6 +50,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     return out, json.loads(output.read_text())
 
 
+@pytest.mark.long
 def test_every_row_of_both_brokers_is_there(ran: tuple[str, dict[str, Any]]) -> None:
     out, facts = ran
     assert facts["notes"] == []
@@ -61,6 +62,7 @@ def test_every_row_of_both_brokers_is_there(ran: tuple[str, dict[str, Any]]) -> 
     assert all(TITLES[name] in out for name in ("ours", "amqtt"))
 
 
+@pytest.mark.long
 def test_every_target_has_a_verdict_and_what_was_not_run_says_so(
     ran: tuple[str, dict[str, Any]],
 ) -> None:
@@ -71,6 +73,7 @@ def test_every_target_has_a_verdict_and_what_was_not_run_says_so(
     assert ran[0].count("not measured") == len(without_mosquitto) == 2
 
 
+@pytest.mark.long
 def test_the_end_by_a_signal_shows_what_was_measured_and_leaves_no_process(
     tmp_path: Path,
 ) -> None:

@@ -37,6 +37,7 @@ def drawn(file: Path) -> str:
     return " ".join(text.strip() for text in ET.parse(file).getroot().itertext())
 
 
+@pytest.mark.long
 def test_two_clients_write_to_each_other_over_the_embedded_broker(tmp_path: Path) -> None:
     facts = ran(tmp_path, "--part", "messages", "--broker", "embedded")
     (row,) = facts["travel"]
@@ -48,6 +49,7 @@ def test_two_clients_write_to_each_other_over_the_embedded_broker(tmp_path: Path
     assert "messages/s" in drawn(tmp_path / "plots" / "messages-by-clients.svg")
 
 
+@pytest.mark.long
 def test_one_replica_hands_out_bundles_of_fifty_users(tmp_path: Path) -> None:
     facts = ran(tmp_path, "--part", "directory", "--database", "sqlite")
     (row,) = facts["bundles"]

@@ -1,6 +1,5 @@
 """The brokers of the contract suite by name."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -9,16 +8,14 @@ from tests.brokers.contract.embedded import Embedded
 from tests.brokers.contract.mosquitto import Mosquitto
 from tests.brokers.contract.nats import Nats, NatsCluster
 from tests.brokers.contract.under_test import BrokerUnderTest, Options
-
-FULL: Final = os.environ.get("RATCHETMQ_FULL", "") not in {"", "0"}
-"""Whether the rows that start a cluster of their own run too: `make brokers` has time for them."""
+from tests.conftest import FULL
 
 BROKERS: Final[dict[str, type[BrokerUnderTest]]] = {
     kind.name: kind for kind in (Embedded, Mosquitto, Nats, NatsCluster)
 }
-ALL: Final = tuple(BROKERS)
-QUICK: Final = ALL if FULL else tuple(name for name in ALL if name != NatsCluster.name)
-"""For rows with a broker of their own: a cluster takes seconds to start."""
+NAMES: Final = tuple(name for name in BROKERS if FULL or name != NatsCluster.name)
+"""Three nodes take their time to agree: `make brokers` has it. The suite has a cluster that loses
+a node in the midst of messages, and the rules that its nodes keep."""
 
 
 def made(name: str, folder: Path, logins: Mapping[str, str], options: Options) -> BrokerUnderTest:

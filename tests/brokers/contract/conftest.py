@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.contract.brokers import ALL, FULL, QUICK, made
+from tests.brokers.contract.brokers import NAMES, made
 from tests.brokers.contract.clients import Clients
 from tests.brokers.contract.office import Office
 from tests.brokers.contract.under_test import BrokerUnderTest, Options
+from tests.conftest import FULL
 
 collect_ignore = [] if FULL else ["test_lost_node.py"]
 """A cluster takes up to a minute to serve all again: `make brokers` has the patience."""
@@ -42,13 +43,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield of_name
 
 
-@pytest.fixture(params=ALL)
+@pytest.fixture(params=NAMES)
 def broker(request: pytest.FixtureRequest, running: Running) -> BrokerUnderTest:
     """A broker that other rows use too: it is not to be stopped."""
     return running(str(request.param))
 
 
-@pytest.fixture(params=QUICK)
+@pytest.fixture(params=NAMES)
 def broker_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

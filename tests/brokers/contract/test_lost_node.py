@@ -5,13 +5,13 @@ import contextlib
 
 import pytest
 
-from tests.brokers.contract.brokers import FULL
 from tests.brokers.contract.clients import ALL_SECONDS, TRY_SECONDS, Clients, fetch_all, hear, send
 from tests.brokers.contract.conftest import Make
 from tests.brokers.contract.nats import NatsCluster
 from tests.brokers.contract.office import Office
 from tests.brokers.contract.talk import converse
 from tests.brokers.contract.under_test import BrokerUnderTest
+from tests.conftest import FULL
 
 ALICE, BOB = "user000-1", "user001-1"
 

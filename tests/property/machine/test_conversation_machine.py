@@ -5,17 +5,15 @@ at a time. ``make attacks`` runs it for longer; hypothesis prints the steps of a
 its seed.
 """
 
-import os
-
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.conftest import FULL
 from tests.property.machine.home import Home
 from tests.property.machine.world import World
 
-FULL = os.environ.get("RATCHETMQ_FULL", "") not in {"", "0"}
 pytestmark = pytest.mark.timeout(7200 if FULL else 120)
 
 who = st.integers(0, 5)
@@ -124,7 +122,7 @@ class ConversationMachine(RuleBasedStateMachine):
 
 TestConversation = ConversationMachine.TestCase
 TestConversation.settings = settings(
-    max_examples=1_000 if FULL else 20,
+    max_examples=1_000 if FULL else 12,
     stateful_step_count=60 if FULL else 25,
     deadline=None,
     print_blob=True,
