@@ -63,6 +63,7 @@ def test_the_ledger_accepts_a_repeat_at_a_kill_and_a_text_that_was_under_way() -
     assert check(Ledger(SENT, {"under way"}, doubtful)) == 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(200)
 def test_killing_enroll_anywhere_is_healed_by_calling_it_again(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10_000)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.programs import Program, ratchetmq
 
 DEMO_SECONDS = 30.0
@@ -21,6 +23,7 @@ def of_session(leader: int) -> list[int]:
     return found
 
 
+@pytest.mark.long
 def test_the_demo_ends_in_time_and_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     command = ["env", f"TMPDIR={tmp_path / 'tmp'}", *ratchetmq("demo")]

@@ -9,6 +9,7 @@ from tests.brokers.other_brokers import require_program
 from tests.e2e.node_loss import Line, Plan, Run, lose_a_node, running_system
 
 
+@pytest.mark.long
 @pytest.mark.timeout(420)
 async def test_a_cluster_that_loses_the_receivers_node_hands_over_everything_once(
     tmp_path: Path,

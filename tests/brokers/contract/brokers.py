@@ -14,8 +14,7 @@ BROKERS: Final[dict[str, type[BrokerUnderTest]]] = {
     kind.name: kind for kind in (Embedded, Mosquitto, Nats, NatsCluster)
 }
 NAMES: Final = tuple(name for name in BROKERS if FULL or name != NatsCluster.name)
-"""Three nodes take their time to agree: `make brokers` has it. The suite has a cluster that loses
-a node in the midst of messages, and the rules that its nodes keep."""
+"""Three nodes take their time to agree: `make brokers` runs them; the suite has `test_cluster`."""
 
 
 def made(name: str, folder: Path, logins: Mapping[str, str], options: Options) -> BrokerUnderTest:
