@@ -74,7 +74,8 @@ class Session:
 
     async def leave(self) -> None:
         """Hand over to the other replicas, if there are any, and answer what came before."""
-        if self._settings.replica is None or self._connection is None:
+        connection = self._connection  # it may end meanwhile
+        if self._settings.replica is None or connection is None:
             return
         try:
             await self._rounds.leave()
@@ -83,7 +84,7 @@ class Session:
         if not self._settings.shared_subscriptions:
             await asyncio.sleep(HANDOVER_SECONDS)
         with suppress(TransportError):
-            await self._connection.unsubscribe(*self._filters)
+            await connection.unsubscribe(*self._filters)
         while self._unpublished or not self._waiting.idle:  # noqa: ASYNC110 - bounded by its caller
             await asyncio.sleep(DRAINED_SECONDS)
 
