@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.brokers import mosquitto, nats
-from tests.bench.brokers.workers import GoneError, running_process
+from tests.bench.brokers.workers import GoneError, opened, running_process
 from tests.bench.rows import NS_PER_S
 
 START_SECONDS: Final = 30.0
@@ -78,9 +78,11 @@ async def running(
                 if port == 0:
                     assert process.stdout is not None
                     port = int(await process.stdout.readline())
-                await _until_open(port, process)
+                ready = await opened(port, process)
         except (TimeoutError, ValueError):
-            raise GoneError(f"{name} did not start: {_last_line(folder / 'log')}") from None
+            ready = False
+        if not ready:
+            raise GoneError(f"{name} did not start: {_last_line(folder / 'log')}")
         yield Broker(name, port, process.pid)
 
 
@@ -111,18 +113,6 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port
-
-
-async def _until_open(port: int, process: asyncio.subprocess.Process) -> None:
-    while process.returncode is None:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.05)
-            continue
-        writer.close()
-        return
-    raise TimeoutError
 
 
 def _last_line(log: Path) -> str:

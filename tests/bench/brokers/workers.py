@@ -86,3 +86,16 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             async with asyncio.timeout(END_SECONDS):
                 await process.wait()
                 return
+
+
+async def opened(port: int, process: asyncio.subprocess.Process) -> bool:
+    """Wait until a port takes connections; False if the process ended before."""
+    while process.returncode is None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return True
+    return False

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker.supervise import MORE_FOLDERS
-from tests.bench.brokers.workers import GoneError, running_process
+from tests.bench.brokers.workers import GoneError, opened, running_process
 from tests.brokers.other_brokers import free_ports
 from tests.e2e.keydir_replicas import open_config
 
@@ -80,13 +80,7 @@ async def until_open(port: int, process: asyncio.subprocess.Process) -> None:
     """
     try:
         async with asyncio.timeout(READY_SECONDS):
-            while process.returncode is None:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.05)
-                    continue
-                writer.close()
+            if await opened(port, process):
                 return
     except TimeoutError:
         raise GoneError(f"nobody listens on port {port}") from None
