@@ -1,8 +1,9 @@
 """What one decision changes: rows to write in one transaction, all of them or none."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from itertools import chain
-from typing import Final, NamedTuple
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 from client_sdk.machine.rows import (
     AcceptedHandshake,
@@ -69,21 +70,22 @@ class Changes:
     prekeys_spent: tuple[tuple[PrekeyKind, int], ...] = ()
 
 
-_ROWS: Final = tuple(one.name for one in fields(Changes) if one.name not in {"based_on", "device"})
+_rows_of: Final[Callable[[Changes], tuple[Any, ...]]] = attrgetter(
+    *(one.name for one in fields(Changes)[2:])
+)
+"""All that steps add up: every field but the first two, in their order."""
 
 
 def combine(*steps: Changes) -> Changes:
-    """Return the changes of steps that were decided one on top of the other.
+    """Return the changes of one or more steps that were decided one on top of the other.
 
     Rows of a later step follow those of an earlier one, so that where both write one row the
     later stands; the revision of a user is that of the first step which names it.
     """
-    joined = {name: tuple(chain(*(getattr(one, name) for one in steps))) for name in _ROWS}
+    rows = [sum(column, ()) for column in zip(*map(_rows_of, steps), strict=True)]
     devices = [one.device for one in steps if one.device is not None]
     based_on: dict[UserName, UserRevision] = {}
     for step in steps:
         for entry in step.based_on:
             based_on.setdefault(entry.user, entry)
-    return Changes(
-        based_on=tuple(based_on.values()), device=devices[-1] if devices else None, **joined
-    )
+    return Changes(tuple(based_on.values()), devices[-1] if devices else None, *rows)
