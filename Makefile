@@ -38,7 +38,7 @@ help:
 	@echo "make cluster  5,000 texts while a node of three is killed, and what syncing costs; ten minutes"
 	@echo "make guide  every command of docs/operations.md, from one machine to a cluster"
 	@echo "make bench-broker  the broker beside amqtt, Mosquitto and NATS, in turns; ten minutes"
-	@echo "make bench-scale  messages by clients and brokers, bundles by replicas and users; 20 minutes"
+	@echo "make bench-scale  messages by clients and brokers, bundles by replicas and users; 25 minutes"
 	@echo "make attacks, make fuzz, make mutants   longer proofs than the suite has time for"
 	@echo "make fmt    format the code"
 	@echo "make lock   pin the dependencies of pyproject.toml again"
