@@ -1,5 +1,6 @@
 """The directory's settings: from a file, from options, and what is refused."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -96,7 +97,8 @@ def test_an_operator_invites_and_revokes_by_a_file(
     assert directory.settings.data_dir == tmp_path / "data"
     assert run("invite", "pat", "--role", "patient", "--config", str(file)).returncode == 0
     done = run("revoke", "pat", "--config", str(file))
-    assert (done.stdout, done.stderr) == ("revoked: the invitation of pat\n", "")
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == {"user": "pat", "devices": [], "invitation_withdrawn": True}
     file.write_text('data_dir = "data"\nport = 1883\n')
     done = run("revoke", "pat", "--config", str(file))
     assert (done.returncode, done.stdout) == (2, "")
