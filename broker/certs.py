@@ -100,10 +100,10 @@ def make_certificates(
         raise MisuseError(f"a certificate is valid for 1 to {MAX_DAYS} days; nothing was changed")
     at = wall_clock() if now is None else now
     folder = data_dir / FOLDER
+    names = [_general_name(host) for host in hosts] or _names_of(folder / SERVER_FILE)
+    if len(names) > MAX_HOSTS:
+        raise MisuseError(f"at most {MAX_HOSTS} --host; nothing was changed")
     with _held(folder):
-        names = [_general_name(host) for host in hosts] or _names_of(folder / SERVER_FILE)
-        if len(names) > MAX_HOSTS:
-            raise MisuseError(f"at most {MAX_HOSTS} --host; nothing was changed")
         # A key alone is what a crash of the first call left; no certificate is under it.
         ca_made = not (folder / CA_FILE).exists() and not (folder / SERVER_FILE).exists()
         authority = _make_authority(folder, at) if ca_made else _read_authority(folder, at)

@@ -12,9 +12,10 @@ from sqlalchemy import select
 
 from broker.errors import DataDirectoryError
 from broker.generate.rights import is_directory
+from keydir.prepare import DIRECTORY_ID_SETTING
 from keydir.stores.database import sqlite_file
 from keydir.stores.migrate import schema_version
-from keydir.stores.schema import CREDENTIALS
+from keydir.stores.schema import CREDENTIALS, SETTINGS
 
 HASH_BYTES: Final = hashlib.sha256().digest_size
 _OF_NOTHING: Final = hashlib.sha256(b"").digest()
@@ -33,6 +34,8 @@ class LoginsFound:
     """Devices and invitations that can log in."""
     blank: int = 0
     """Rows without a name, without a hash, or with the hash of an empty password."""
+    owned: bool = False
+    """Whether it belongs to a directory."""
 
 
 def read_logins(database: str) -> LoginsFound:
@@ -46,35 +49,40 @@ def read_logins(database: str) -> LoginsFound:
         DirectoryStoreError: The server does not answer, or has another program's database.
     """
     path = sqlite_file(database)
-    return _counted(_on_server(database) if path is None else _in_file(path))
+    return _on_server(database) if path is None else _in_file(path)
 
 
-def _on_server(database: str) -> list[_Row]:
+def _on_server(database: str) -> LoginsFound:
     from keydir.stores.server import PostgresServer  # a broker on a file does without asyncpg
 
     with closing(PostgresServer(database)) as server:
 
-        def work() -> list[_Row]:
+        def work() -> LoginsFound:
             with server.begin() as connection:
                 if schema_version(connection) is None:
-                    return []
+                    return LoginsFound()
                 columns = CREDENTIALS.c
                 wanted = select(columns.login, columns.sha256, columns.expires_at)
-                return [tuple(row) for row in connection.execute(wanted)]
+                rows = [tuple(row) for row in connection.execute(wanted)]
+                owner = select(SETTINGS.c.value).where(SETTINGS.c.name == DIRECTORY_ID_SETTING)
+                return _counted(rows, connection.execute(owner).first())
 
         return server.submit(work).result()
 
 
-def _in_file(database: Path) -> list[_Row]:
+def _in_file(database: Path) -> LoginsFound:
     if not database.exists():
-        return []
+        return LoginsFound()
     try:
         with closing(_opened(database)) as connection:
             rows = connection.execute("SELECT login, sha256, expires_at FROM credentials")
-            return list(rows)
+            owner = "SELECT value FROM settings WHERE name = ?"
+            return _counted(
+                list(rows), connection.execute(owner, (DIRECTORY_ID_SETTING,)).fetchone()
+            )
     except sqlite3.Error as error:
         if "no such table" in str(error):
-            return []
+            return LoginsFound()
         raise DataDirectoryError(
             f"the logins in {database} cannot be read ({error}); nothing was changed: check its"
             " owner and mode, or restore it from a backup"
@@ -89,7 +97,7 @@ def _opened(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
 
 
-def _counted(rows: list[_Row]) -> LoginsFound:
+def _counted(rows: list[_Row], owner: object) -> LoginsFound:
     now = time.time_ns() // 1_000_000
     others = blank = 0
     for login, digest, expires_at in rows:
@@ -99,7 +107,7 @@ def _counted(rows: list[_Row]) -> LoginsFound:
             isinstance(expires_at, int) and expires_at <= now
         ):
             others += 1
-    return LoginsFound(others, blank)
+    return LoginsFound(others, blank, owner is not None)
 
 
 def _is_blank(login: object, digest: object) -> bool:

@@ -14,7 +14,7 @@ from client_sdk.cli import app as device_app
 from client_sdk.lines import write_line
 from client_sdk.printing import EXIT_FAILED, Output, reported_errors
 from client_sdk.wire.errors import MisuseError
-from keydir.cli import Database
+from keydir.cli import Database, LogFormat, LogLevel
 
 if TYPE_CHECKING:
     from broker.serve import Addresses
@@ -56,13 +56,6 @@ MetricsPort = Annotated[
 BrokerName = Annotated[
     str | None,
     typer.Option("--broker", help="embedded, mosquitto or nats.", show_default="embedded"),
-]
-LogLevel = Annotated[
-    str | None,
-    typer.Option("--log-level", help="debug, info, warning, error.", show_default="warning"),
-]
-LogFormat = Annotated[
-    str | None, typer.Option("--log-format", help="text or json.", show_default="text")
 ]
 Policy = Annotated[
     str | None, typer.Option("--policy", help="clinic, open or a TOML file; kept from then on.")

@@ -12,6 +12,7 @@ from broker.logins import read_logins
 from broker.settings import BrokerSettings, is_loopback
 from broker.tls import EXPIRY_WARNING, TlsFileError, read_chain, server_context, wall_clock
 from keydir.data import KEYS_FILE, LOGIN_FILE
+from keydir.prepare import what_is_lost
 from keydir.stores.database import shown_database
 
 _NOTHING_STARTED: Final = "nothing was started"
@@ -108,8 +109,13 @@ def _certificate(settings: BrokerSettings) -> Iterator[Finding]:
 
 
 def _logins(settings: BrokerSettings) -> Iterator[Finding]:
-    database = directory_of(settings).database
+    directory = directory_of(settings)
+    database = directory.database
     found = read_logins(database)
+    # A node of a cluster needs no directory beside it.
+    lost = None if settings.cluster_nodes else what_is_lost(directory, owned=found.owned)
+    if lost is not None:
+        yield Finding(Level.REFUSED, "data_dir", lost)
     if found.blank:
         text = (
             f"{shown_database(database)} has {found.blank} logins without a name or password:"

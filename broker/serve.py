@@ -10,11 +10,11 @@ from broker.addresses import pinned_ca, public_host, url_of
 from broker.directory import directory_of
 from broker.embedded import EmbeddedBroker
 from broker.health import health_server
-from broker.listening import is_free, require_free_ports
-from broker.lock import hold, is_known
+from broker.listening import is_free
 from broker.logs import get_logger
 from broker.safety import require_safe
 from broker.settings import LOOPBACK, BrokerSettings, is_loopback
+from broker.starting import hold_for_start
 from client_sdk.signals import until_signalled
 from keydir.commands import run_directory
 from keydir.data import read_broker_urls, write_broker_urls
@@ -76,12 +76,7 @@ async def _broker(settings: BrokerSettings) -> AsyncIterator[Addresses]:
     """Yield the addresses of a running broker whose logins are in the directory's database."""
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(require_safe, settings)
-        if is_known(settings.data_dir):  # who else runs there says more than its ports do
-            stack.enter_context(hold(settings.data_dir))
-            require_free_ports(settings)
-        else:
-            require_free_ports(settings)
-            stack.enter_context(hold(settings.data_dir))
+        stack.enter_context(hold_for_start(settings))
         prepared = await asyncio.to_thread(prepare_directory, directory_of(settings))
         credentials = open_credentials(prepared.database)
         stack.callback(credentials.close)

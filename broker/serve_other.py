@@ -24,11 +24,10 @@ from broker.generate.deploy import (
     write_deployment,
 )
 from broker.generate.nats import CALLOUT_USER, READER_USER, SYSTEM_USER
-from broker.listening import require_free_ports
-from broker.lock import hold
 from broker.safety import require_safe
 from broker.serve import Addresses, Ready
 from broker.settings import BrokerSettings
+from broker.starting import hold_for_start
 from broker.supervise import START_SECONDS, ChildBroker, find_program
 from client_sdk.signals import until_signalled
 from client_sdk.wire.errors import MessagingError
@@ -56,8 +55,7 @@ async def serve_other(settings: BrokerSettings, ready: Ready) -> None:
     require_safe_deployment(settings)
     await asyncio.to_thread(require_safe, settings)
     program = await find_program(settings)
-    with hold(settings.data_dir):
-        require_free_ports(settings)
+    with hold_for_start(settings):
         folder = settings.data_dir.absolute() / settings.broker
         (config,) = await asyncio.to_thread(write_deployment, settings, folder)
         child = ChildBroker(program, config, settings.host, settings.port)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from broker.limits import BrokerLimits
 from client_sdk.wire.invitation import MAX_BROKER_URLS
+from keydir.logs import LogFormat, LogLevel
 
 MAX_PORT: Final = 65535
 """The largest TCP port; 0 asks the system for a free one."""
@@ -19,8 +20,6 @@ LOOPBACK: Final = "127.0.0.1"
 DEFAULT_NATS_PORT: Final = 4222
 
 BrokerKind = Literal["embedded", "mosquitto", "nats"]
-LogLevel = Literal["debug", "info", "warning", "error"]
-LogFormat = Literal["text", "json"]
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 HostName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import typer
 
@@ -105,6 +105,36 @@ def reported_errors() -> Iterator[None]:
         raise typer.Exit(EXIT_USAGE if isinstance(error, MisuseError) else EXIT_FAILED) from None
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_FAILED) from None
+
+
+@contextmanager
+def new_private_file(file: Path) -> Iterator[IO[str]]:
+    """Yield a new file that nobody else may read; an error inside leaves none.
+
+    Raises:
+        MisuseError: It exists or cannot be made; nothing was changed.
+        OutputFailedError: It cannot be written; none was left.
+    """
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
+    except FileExistsError:
+        raise MisuseError(f"{file} exists; nothing was changed; name another file") from None
+    except OSError as error:
+        raise MisuseError(
+            f"cannot write {file}: {error.strerror}; nothing was changed; choose another place"
+        ) from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            yield opened
+            opened.flush()
+            os.fsync(descriptor)
+    except BaseException as error:
+        file.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputFailedError(
+                f"cannot write {file}: {error.strerror}; none was left; try again"
+            ) from error
+        raise
 
 
 def write_private(file: Path, text: str) -> None:

@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-import logging
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from client_sdk.lines import write_line
-from client_sdk.printing import reported_errors
+from client_sdk.printing import new_private_file, reported_errors
 from client_sdk.signals import until_signalled
 from client_sdk.wire.errors import MisuseError
 
@@ -36,7 +36,13 @@ BrokerUrls = Annotated[
     list[str] | None,
     typer.Option("--broker-url", help="mqtt(s)://host:port or ws(s)://…; may be repeated."),
 ]
-
+LogLevel = Annotated[
+    str | None,
+    typer.Option("--log-level", help="debug, info, warning, error.", show_default="warning"),
+]
+LogFormat = Annotated[
+    str | None, typer.Option("--log-format", help="text or json.", show_default="text")
+]
 
 NOT_SHOWN: Final = "the invitation was made and could not be shown; invite again"
 
@@ -58,9 +64,15 @@ def invite(
     ] = False,
     broker_url: BrokerUrls = None,
     database: Database = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A new file for it, for you alone, in place of stdout."),
+    ] = None,
     json_lines: Json = False,
 ) -> None:
     """Make one invitation: a line that enrols one device within 72 hours.
+
+    It is as good as a login until it is used: send it over a channel that you trust.
 
     Who has an account already needs --recover (with the recovery code; contacts notice nothing)
     or --reset (a new identity, every contact is told). Either suspends all earlier devices of the
@@ -72,14 +84,21 @@ def invite(
         settings = _settings(data, config, database_url=database)
         purpose = _purpose(reset=reset, recover=recover)
         wanted = commands.Invite(user, role, name, tuple(broker_url or ()), purpose)
-        invited = commands.invite(settings, wanted)
+        with ExitStack() as stack:
+            file = None if out is None else stack.enter_context(new_private_file(out))
+            invited = commands.invite(settings, wanted)
+            if file is not None:
+                file.write(f"{invited.invitation}\n")
         shown = {
             "user": invited.user,
             "role": invited.role,
-            "invitation": invited.invitation,
+            **({"invitation": invited.invitation} if out is None else {"file": str(out)}),
             "expires_at": invited.expires_at,
         }
-        write_line(json.dumps(shown) if json_lines else invited.invitation, NOT_SHOWN)
+        if out is None:
+            write_line(json.dumps(shown) if json_lines else invited.invitation, NOT_SHOWN)
+        else:
+            _say(shown, f"written: {out}", f"written: {out}", json_lines=json_lines)
 
 
 @app.command()
@@ -103,7 +122,7 @@ def revoke(
             "invitation_withdrawn": revoked.invitation_withdrawn,
         }
         taken = ", ".join(revoked.devices) or f"the invitation of {revoked.user}"
-        write_line(json.dumps(shown) if json_lines else f"revoked: {taken}", f"revoked: {taken}")
+        _say(shown, f"revoked: {taken}", f"revoked: {taken}", json_lines=json_lines)
 
 
 @keydir_app.callback(invoke_without_command=True)
@@ -120,12 +139,15 @@ def keydir(
     replica: Annotated[
         str | None, typer.Option(help="A name of its own, where several share the work.")
     ] = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
     json_lines: Json = False,
 ) -> None:
     """Run the key directory alone against a broker; its login is made in the data folder."""
     if context.invoked_subcommand is not None:
         return
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    from keydir.logs import configure_logging
+
     with reported_errors():
         settings = _settings(
             data or (None if config else _folder_of(database)),
@@ -134,7 +156,10 @@ def keydir(
             database_url=database,
             policy=policy,
             replica=replica,
+            log_level=log_level,
+            log_format=log_format,
         )
+        configure_logging(settings.log_level, settings.log_format)
         asyncio.run(_run(settings, lambda: _say_ready(json_lines=json_lines)))
 
 
@@ -155,8 +180,8 @@ def backup(
 
     with reported_errors():
         size = back_up(_settings(data, config, database_url=database), file)
-        shown = json.dumps({"file": str(file), "bytes": size})
-        write_line(shown if json_lines else f"copied and checked: {file}", "the copy is complete")
+        shown = {"file": str(file), "bytes": size}
+        _say(shown, f"copied and checked: {file}", "the copy is complete", json_lines=json_lines)
 
 
 @keydir_app.command()
@@ -178,8 +203,8 @@ def migrate(
     with reported_errors():
         rows = move(_settings(data, config, database_url=database), to)
         total = sum(rows.values())
-        shown = json.dumps({"rows": rows}) if json_lines else f"copied and counted: {total} rows"
-        write_line(shown, "the copy is complete")
+        line = f"copied and counted: {total} rows"
+        _say({"rows": rows}, line, "the copy is complete", json_lines=json_lines)
 
 
 def _settings(data: Path | None, config: Path | None, **given: object) -> "DirectorySettings":
@@ -213,6 +238,11 @@ async def _run(settings: "DirectorySettings", ready: Callable[[], None]) -> None
     answering = asyncio.Event()
     work = commands.run_directory(settings, answering.set)
     await until_signalled(work, answering, ready, insist=False)
+
+
+def _say(shown: dict[str, object], line: str, state: str, *, json_lines: bool) -> None:
+    as_json = json_lines or sys.stdout is None or not sys.stdout.isatty()
+    write_line(json.dumps(shown) if as_json else line, state)
 
 
 def _say_ready(*, json_lines: bool) -> None:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import DIRECTORY_LOGIN, DIRECTORY_REPLICA_PREFIX, is_replica_name
 from client_sdk.wire.invitation import MAX_BROKER_URLS
+from keydir.logs import LogFormat, LogLevel
 from keydir.stores.database import file_of, sqlite_file
 
 POLL_SECONDS: Final = 1.0
@@ -68,6 +69,8 @@ class DirectorySettings(BaseSettings):
             (``$share`` of Mosquitto); otherwise they divide the senders among themselves.
         policy: ``clinic``, ``open`` or a TOML file; None keeps the one of the last start, and is
             ``clinic`` at the first.
+        log_level: The least that is logged.
+        log_format: One line a record for people, or one JSON object.
         poll_seconds: How often changes by other processes are looked for.
         quiet_seconds: How long a sweep listens after the last topic.
     """
@@ -78,6 +81,8 @@ class DirectorySettings(BaseSettings):
     broker_urls: Annotated[tuple[str, ...], Field(max_length=MAX_BROKER_URLS)] = ()
     database_url: Annotated[str | None, AfterValidator(_checked_url), Field(repr=False)] = None
     policy: str | None = None
+    log_level: LogLevel = "warning"
+    log_format: LogFormat = "text"
     replica: Annotated[str | None, AfterValidator(_checked_replica)] = None
     shared_subscriptions: bool = False
     poll_seconds: Annotated[float, Field(gt=0)] = POLL_SECONDS

@@ -23,6 +23,7 @@ KEYS_FILE: Final = "directory.keys"
 LOGIN_FILE: Final = "directory.login"
 LOCK_FILE: Final = "directory.lock"
 SERVER_FILE: Final = "server.json"
+STOP_OR_NAME: Final = "stop it first, or give this one a name of its own with --replica"
 MAX_FILE_BYTES: Final = 64 * 1024
 """Each of these files has under one KiB; a larger one is something else."""
 
@@ -57,6 +58,16 @@ class _LoginFile(BaseModel):
 class _ServerFile(BaseModel):
     broker_urls: Annotated[tuple[str, ...], Field(min_length=1)]
     ca_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
+def make_data_folder(data_dir: Path) -> None:
+    """Make the folder, for its owner alone, where it is missing.
+
+    Raises:
+        DataDirectoryError: It cannot be made.
+    """
+    with _first_start(data_dir):
+        pass
 
 
 def make_keys(data_dir: Path) -> DirectoryKeys:
@@ -164,8 +175,15 @@ def _replica_lock(name: str) -> str:
 
 
 @contextmanager
-def running_lock(data_dir: Path, replica: str | None = None) -> Iterator[None]:
+def running_lock(
+    data_dir: Path, replica: str | None = None, advice: str = STOP_OR_NAME
+) -> Iterator[None]:
     """Hold the right to be the one running directory, or replica of this name, of a folder.
+
+    Args:
+        data_dir: The folder of its keys.
+        replica: Its name; None for a directory without one.
+        advice: What to do where another process runs there.
 
     Raises:
         DataDirectoryError: Another process runs there.
@@ -176,8 +194,7 @@ def running_lock(data_dir: Path, replica: str | None = None) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise DataDirectoryError(
-                f"another key directory is running in {data_dir}; nothing was changed; "
-                "stop it first, or give this one a name of its own with --replica"
+                f"another key directory is running in {data_dir}; nothing was changed; {advice}"
             ) from error
         yield
 

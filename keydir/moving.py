@@ -44,7 +44,7 @@ def move(settings: DirectorySettings, target: str) -> dict[str, int]:
         raise DataDirectoryError(f"no directory's database at {path}; nothing was changed")
     with ExitStack() as stack:
         for replica in lock_names(settings.data_dir):
-            stack.enter_context(running_lock(settings.data_dir, replica))
+            stack.enter_context(running_lock(settings.data_dir, replica, "stop it first"))
         source = stack.enter_context(writing_alone(path))
         _check(source, keys)
         return _fill(source, target)

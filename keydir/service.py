@@ -91,7 +91,8 @@ class KeyDirectory:
                     await session.serve(connection, connected)
             except* TransportError as errors:
                 codes = sorted({_code(error) for error in errors.exceptions})
-                _log.warning("disconnected", codes=codes, failures=failures)
+                brokers = ",".join(self._settings.broker_urls)
+                _log.warning("disconnected", codes=codes, failures=failures, brokers=brokers)
             jitter = random.random()  # noqa: S311 - spreads reconnections, keeps no secret
             await asyncio.sleep(reconnect_delay(failures, jitter))
             failures += 1

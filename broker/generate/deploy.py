@@ -79,9 +79,9 @@ def write_deployment(settings: BrokerSettings, folder: Path) -> tuple[Path, ...]
     """
     require_safe_deployment(settings)
     whole = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
-    make_folder(whole.data_dir)
     if not whole.cluster_nodes:
         prepare_directory(directory_of(whole))
+    make_folder(whole.data_dir)
     folder = folder.absolute()
     make_folder(folder)
     urls = whole.public_urls or (device_url(whole),)

@@ -41,6 +41,11 @@ class CredentialReader:
         Raises:
             DirectoryStoreError: There is none, or it is no directory's database.
         """
+        if not path.exists():
+            raise DirectoryStoreError(
+                f"no directory's database at {path}; nothing was changed; "
+                "check --data, or start the directory there once"
+            )
         self._clock = clock
         try:
             self._connection = sqlite3.connect(

@@ -33,6 +33,24 @@ def test_invite_prints_one_line_or_one_object(clinic: Clinic) -> None:
     assert row["expires_at"] > time.time() * 1000
 
 
+def test_invite_writes_a_new_file_for_its_owner_alone(clinic: Clinic, tmp_path: Path) -> None:
+    file = tmp_path / "filed.invitation"
+    command = ("invite", "filed", "--role", "patient", "--data", str(clinic.data))
+    refused = run(*command[:3], "king", *command[4:], "--out", str(file))
+    assert (refused.code, file.exists()) == (2, False)
+    row = run(*command, "--out", str(file), "--json").row
+    assert (row["user"], row["file"]) == ("filed", str(file))
+    assert "invitation" not in row
+    line = file.read_text()
+    assert re.fullmatch(r"rmq1\.[A-Za-z0-9_=-]+\n", line)
+    assert file.stat().st_mode & 0o777 == 0o600
+    again = run(*command, "--out", str(file))
+    assert (again.code, again.out) == (2, "")
+    assert f"{file} exists; nothing was changed" in again.err
+    assert file.read_text() == line
+    assert run("enroll", line.strip(), "--store", str(tmp_path / "filed.db")).code == 0
+
+
 def test_enroll_takes_the_invitation_from_stdin_and_answers_the_same_again(
     clinic: Clinic, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ from tests.e2e.keydir_system import (
     PATIENCE_SECONDS,
     DirectoryProcess,
     System,
+    command,
     refused,
     retained,
     run_command,
@@ -334,6 +335,23 @@ async def test_the_commands_speak_json_and_exit_with_1_or_2(system: System) -> N
     assert parse_invitation(out).user == "dora"
     code, out, _ = await run_command("revoke", "pat", "--data", data, "--json")
     assert (code, json.loads(out)["invitation_withdrawn"]) == (0, True)
+
+
+async def test_a_directory_alone_logs_which_broker_it_cannot_reach_and_why(tmp_path: Path) -> None:
+    url = "mqtt://127.0.0.1:1"
+    where = ("--broker-url", url, "--data", str(tmp_path))
+    process = await asyncio.create_subprocess_exec(
+        *command("keydir", *where, "--log-format", "json", "--log-level", "warning"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        record = json.loads(await process.stderr.readline())
+    process.terminate()
+    await process.communicate()
+    assert (record["event"], record["level"], record["brokers"]) == ("disconnected", "warning", url)
+    assert record["codes"] == ["broker_unreachable"]
+    assert {"timestamp", "failures"} <= record.keys()
 
 
 async def test_the_directory_runs_alone_from_a_database_url(system: System) -> None:

@@ -28,7 +28,7 @@ class People:
 
     async def enrol(self, user: str) -> None:
         """Take the invitation that a block of the guide has written."""
-        line = self._server.path(f"/home/{user}.invitation").read_text()
+        line = self._server.path(f"/var/lib/ratchetmq/{user}.invitation").read_text()
         await Messenger.enroll(line.strip(), self._store(user))
 
     async def newcomer(self) -> str:

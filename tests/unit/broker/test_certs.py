@@ -147,6 +147,13 @@ def test_what_is_no_host_name_is_refused(tmp_path: Path, host: str) -> None:
     assert not (tmp_path / "tls" / "ca.key").exists()
 
 
+def test_a_name_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
+    for hosts in (["bad name"], [], ["localhost"] * (MAX_HOSTS + 1)):
+        with pytest.raises(MisuseError):
+            make_certificates(tmp_path / "data", hosts)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_number_of_names_and_days_is_bounded(tmp_path: Path) -> None:
     names = tuple(f"host{number}" for number in range(MAX_HOSTS + 1))
     make_certificates(tmp_path, names[:-1], days=MAX_DAYS)

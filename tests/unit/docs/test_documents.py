@@ -4,6 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+import typer.core
+import typer.main
+
+from broker.program import app
+from broker.settings import BrokerSettings
+from keydir.config import DirectorySettings
 
 ROOT = Path(__file__).parents[3]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -35,6 +41,24 @@ def test_every_attack_in_the_threat_model_has_a_test() -> None:
 
 def test_security_page_says_plainly_that_there_was_no_audit() -> None:
     assert "has not been audited" in (ROOT / "SECURITY.md").read_text()
+
+
+def test_the_table_of_settings_says_which_have_no_flag_or_another_one() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    tables = (
+        ("serve", BrokerSettings, text.partition("### The directory")[0]),
+        ("keydir", DirectorySettings, text.partition("### The directory")[2]),
+    )
+    for command, model, table in tables:
+        flags = {flag for one in group.commands[command].params for flag in one.opts}
+        rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
+        for name in model.model_fields.keys() - {"poll_seconds", "quiet_seconds"}:
+            told = re.search(r"; (?:`(--[a-z-]+)` as a flag|no flag)", rows[name])
+            flag = f"--{name.replace('_', '-')}" if told is None else told[1]
+            assert flag is None or flag in flags, name
+            assert flag is not None or f"--{name.replace('_', '-')}" not in flags, name
 
 
 LOCKS = sorted(path.name for path in ROOT.glob("requirements*.lock"))

@@ -32,6 +32,7 @@ from keydir.errors import (
 )
 from keydir.prepare import prepare_directory
 from keydir.stores.database import DatabaseUrlError, sqlite_file
+from keydir.stores.opening import open_store
 from tests.unit.keydir.keydir_parties import BROKER_URL, DirectoryParty
 
 AS_ROOT = os.geteuid() == 0
@@ -115,8 +116,33 @@ def test_a_database_of_another_directory_is_refused(
         data_dir=tmp_path / "other",
         database_url=f"sqlite:///{directory.settings.database_path}",
     )
+    with pytest.raises(DataDirectoryError, match=r"directory.keys is missing.*restore it"):
+        prepare_directory(other)
+    assert not other.data_dir.exists()
+    make_keys(other.data_dir)
     with pytest.raises(DataDirectoryError, match="other keys"):
         prepare_directory(other)
+
+
+def test_keys_whose_database_is_gone_begin_no_new_directory(tmp_path: Path) -> None:
+    settings = DirectorySettings(data_dir=tmp_path)
+    prepare_directory(settings)
+    for file in tmp_path.glob("directory.db*"):
+        file.unlink()
+    left = sorted(tmp_path.iterdir())
+    with pytest.raises(DataDirectoryError, match=r"directory.db is not: restore it.*nothing was"):
+        prepare_directory(settings)
+    assert sorted(tmp_path.iterdir()) == left
+
+
+def test_a_first_start_that_was_cut_off_before_or_after_its_keys_is_begun_again(
+    tmp_path: Path,
+) -> None:
+    settings = DirectorySettings(data_dir=tmp_path)
+    open_store(settings.database).close()
+    assert not (tmp_path / "directory.keys").exists()
+    keys = make_keys(tmp_path)
+    assert prepare_directory(settings).keys.directory_id == keys.directory_id
 
 
 @pytest.mark.parametrize(

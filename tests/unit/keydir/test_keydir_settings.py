@@ -1,5 +1,6 @@
 """The directory's settings: from a file, from options, and what is refused."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,10 @@ from keydir.config import (
     read_settings,
     settings_of,
 )
+from keydir.data import running_lock
+from keydir.errors import DirectoryStoreError
 from keydir.stores.database import DatabaseUrlError
+from keydir.stores.server_credentials import open_credentials
 from tests.unit.keydir.keydir_parties import BROKER_URL, DirectoryParty
 
 URL = "postgresql://kd:secret@db.example:5432/ratchetmq"
@@ -96,7 +100,8 @@ def test_an_operator_invites_and_revokes_by_a_file(
     assert directory.settings.data_dir == tmp_path / "data"
     assert run("invite", "pat", "--role", "patient", "--config", str(file)).returncode == 0
     done = run("revoke", "pat", "--config", str(file))
-    assert (done.stdout, done.stderr) == ("revoked: the invitation of pat\n", "")
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == {"user": "pat", "devices": [], "invitation_withdrawn": True}
     file.write_text('data_dir = "data"\nport = 1883\n')
     done = run("revoke", "pat", "--config", str(file))
     assert (done.returncode, done.stdout) == (2, "")
@@ -114,6 +119,16 @@ def test_a_command_without_a_place_says_what_to_give(command: list[str]) -> None
     assert (done.exit_code, done.stdout) == (2, "")
     assert "--data" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_advice_is_what_the_command_can_follow(directory: DirectoryParty) -> None:
+    data = directory.settings.data_dir
+    with running_lock(data):
+        done = run("keydir", "migrate", "--data", str(data), "--to", "postgresql://x@127.0.0.1:1/y")
+    assert done.returncode == 1
+    assert done.stderr.endswith("nothing was changed; stop it first\n")
+    with pytest.raises(DirectoryStoreError, match=r"no directory's database at .*check --data"):
+        open_credentials(f"sqlite:///{data}/nowhere/directory.db")
 
 
 def test_a_directory_on_sqlite_loads_no_driver_of_a_server(tmp_path: Path) -> None:
