@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from client_sdk.cli_events import warning
+from client_sdk.cli_events import held_warning, warning
 from client_sdk.cli_options import (
     BrokerUrl,
     Json,
@@ -109,8 +109,7 @@ async def _send_one(
         state, code = await _settled(messenger, sent, until, wait=wait)
         _say_sent(output, sent, state)
         _warn_without_connection(messenger)
-        if await messenger.identity(to) is Identity.CHANGED:
-            warn(f"{to} was verified and has another key now: messages to {to} wait")
+        await _warn_of_held(messenger, to)
         return code
 
 
@@ -136,6 +135,7 @@ async def _send_lines(
             elif state is MessageState.QUEUED:
                 break  # the broker is away or has enough: later ones wait as well
         _warn_without_connection(messenger)
+        await _warn_of_held(messenger, to)
         return worst
 
 
@@ -159,6 +159,11 @@ async def _settled(
         warn(str(error))
         return await sent.state(), EXIT_FAILED
     return await sent.state(), 0
+
+
+async def _warn_of_held(messenger: Messenger, user: str) -> None:
+    if await messenger.identity(user) is Identity.CHANGED:
+        warn(held_warning(user))
 
 
 def _say_sent(output: Output, sent: Sent, state: MessageState) -> None:

@@ -73,9 +73,8 @@ def identity(user: User, of: str) -> object:
 
 def test_a_reset_stops_a_verified_contact_until_trust(alice: Owner, bob: User) -> None:
     talk(bob, alice.first, "before")
-    before = bob.run("safety-number", alice.name).row
-    assert before["identity"] == "unverified"
     assert bob.run("verify", alice.name).row == {"user": alice.name, "identity": "verified"}
+    before = alice.first.run("safety-number", bob.name).row
     assert alice.name in str(bob.state()["verified"])
 
     back = alice.reset()
@@ -89,11 +88,15 @@ def test_a_reset_stops_a_verified_contact_until_trust(alice: Owner, bob: User) -
         heard = listener.wait(60)
     assert (heard.code, heard.out) == (3, "")
     assert heard.err.count("`trust") == 1
-    assert identity(bob, alice.name) == "changed"
+    unseen = bob.run("verify", alice.name)
+    assert (unseen.code, unseen.out) == (2, "")
+    assert f"(safety-number {alice.name})" in unseen.err
     assert bob.state()["changed"] == [alice.name]
+    assert identity(bob, alice.name) == "changed"
     held = bob.run("send", alice.name, "only after trust", "--timeout", "3")
     assert held.row["state"] == "queued"
-    assert "another key" in held.err
+    for command in ("safety-number", "verify", "trust"):
+        assert f"`{command} {alice.name}`" in held.err
     assert alice.second.run("listen", "--timeout", "4").out == ""
     after = bob.run("safety-number", alice.name).row
     assert after["digits"] != before["digits"]
