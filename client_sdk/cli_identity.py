@@ -44,7 +44,7 @@ def recover(
     json_lines: Json = False,
 ) -> None:
     """Come back after losing all devices: same account, new device; call again after a crash."""
-    with reported_errors():
+    with reported_errors("interrupted; the same `recover` with the same store goes on"):
         code = _read_code(code_file)
         line = first_line(invitation)
         passphrase = read_passphrase(passphrase_file)

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -96,14 +96,21 @@ def warn(text: str) -> None:
 
 
 @contextmanager
-def reported_errors() -> Iterator[None]:
-    """Turn errors into one line on stderr and exit code 1, or 2 for wrong usage."""
+def reported_errors(interrupted: str | Callable[[], str] = "") -> Iterator[None]:
+    """Turn errors into one line on stderr and exit code 1, or 2 for wrong usage.
+
+    Args:
+        interrupted: What Ctrl-C leaves and what to do then; asked for only if it comes.
+    """
     try:
         yield
     except MessagingError as error:
         warn(str(error))
         raise typer.Exit(EXIT_USAGE if isinstance(error, MisuseError) else EXIT_FAILED) from None
     except KeyboardInterrupt:
+        text = interrupted if isinstance(interrupted, str) else interrupted()
+        if text:
+            warn(text)
         raise typer.Exit(EXIT_FAILED) from None
 
 

@@ -126,6 +126,18 @@ def test_a_reset_is_told_to_others_and_messages_flow(alice: Owner, bob: User) ->
     assert refused.row["connection"] == "login_refused"
 
 
+def test_what_was_under_way_to_the_earlier_key_says_why_it_failed(alice: Owner, bob: User) -> None:
+    with bob.start("send", alice.name, "for nobody", "--wait", "delivered") as sender:
+        until(lambda: bob.run("history", alice.name).row["state"] == "published", "it is under way")
+        assert alice.reset().code == 0
+        assert alice.second.run("send", bob.name, "from the new key").code == 0
+        ended = sender.wait(60)
+    assert (ended.code, ended.row["state"]) == (1, "failed")
+    (line,) = ended.err.splitlines()
+    assert "identity_changed" in line
+    assert f"safety-number {alice.name}" in line
+
+
 def test_recovery_keeps_the_identity_and_gets_what_was_missed(
     alice: Owner, bob: User, tmp_path: Path
 ) -> None:
