@@ -11,11 +11,15 @@ from typing import Final
 
 import typer
 
+from client_sdk.stores.errors import PassphraseNeededError
 from client_sdk.wire.errors import MessagingError, MisuseError, OperationalError
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_TIMED_OUT: Final = 3
+
+PASSPHRASE_VARIABLE: Final = "RATCHETMQ_PASSPHRASE"  # noqa: S105 - the name, not the value
+PASSPHRASE_HINT: Final = f": give --passphrase-file FILE or set {PASSPHRASE_VARIABLE}"
 
 PRIVATE_MODE: Final = 0o600
 PUBLIC_MODE: Final = 0o644
@@ -105,7 +109,8 @@ def reported_errors(interrupted: str | Callable[[], str] = "") -> Iterator[None]
     try:
         yield
     except MessagingError as error:
-        warn(str(error))
+        hint = PASSPHRASE_HINT if isinstance(error, PassphraseNeededError) else ""
+        warn(f"{error}{hint}")
         raise typer.Exit(EXIT_USAGE if isinstance(error, MisuseError) else EXIT_FAILED) from None
     except KeyboardInterrupt:
         text = interrupted if isinstance(interrupted, str) else interrupted()

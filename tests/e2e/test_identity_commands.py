@@ -128,7 +128,7 @@ def test_a_reset_is_told_to_others_and_messages_flow(alice: Owner, bob: User) ->
 
 def test_what_was_under_way_to_the_earlier_key_says_why_it_failed(alice: Owner, bob: User) -> None:
     with bob.start("send", alice.name, "for nobody", "--wait", "delivered") as sender:
-        until(lambda: bob.run("history", alice.name).row["state"] == "published", "it is under way")
+        until(lambda: '"published"' in bob.run("history", alice.name).out, "it is under way")
         assert alice.reset().code == 0
         assert alice.second.run("send", bob.name, "from the new key").code == 0
         ended = sender.wait(60)
@@ -235,6 +235,10 @@ def test_a_scan_of_the_other_side_s_code_matches_and_no_other(
         assert (compared.code, compared.row["matches"]) == (0 if same else 1, same)
         again = bob.run("safety-number", alice.name, "--matches", str(text))
         assert again.row["matches"] is same
+    for no_scan in ("xyz", str(mine["qr"])[:-1]):
+        refused = bob.run("safety-number", alice.name, "--scan", no_scan)
+        assert (refused.code, refused.out) == (2, "")
+        assert "this is not a safety number's scan text" in refused.err
 
 
 def test_a_revoked_user_is_taken_back_by_a_reset(clinic: Clinic, alice: Owner, bob: User) -> None:

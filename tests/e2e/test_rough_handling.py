@@ -191,6 +191,13 @@ def test_a_revoked_device_is_told_why_its_text_stays_queued(clinic: Clinic) -> N
         assert [row["state"] for row in ended.rows] == ["queued"]
 
 
+def test_contacts_that_were_never_fetched_are_said_to_be_unknown(clinic: Clinic) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        gone = f"mqtt://127.0.0.1:{closed.getsockname()[1]}"
+    empty = clinic.patient().run("contacts", "--broker-url", gone)
+    one_clear_line(empty, 0, "no contacts are known here yet", "no broker")
+
+
 def test_listen_without_a_connection_says_why(pair: tuple[User, User]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         gone = f"mqtt://127.0.0.1:{closed.getsockname()[1]}"
