@@ -7,7 +7,7 @@ from typing import Final
 from client_sdk.messenger import Messenger
 from client_sdk.printing import warn
 
-PATIENCE_SECONDS: Final = 3.0
+PATIENCE_SECONDS: Final = 5.0
 """A connection takes less, TLS and a busy server included."""
 
 LOOK_SECONDS: Final = 0.2
