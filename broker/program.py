@@ -186,7 +186,7 @@ def demo() -> None:
     """Take the tour: a server, a doctor and a patient on this machine, under 30 seconds."""
     from broker.demo import run_demo
 
-    with reported_errors():
+    with reported_errors("interrupted; nothing is left running"):
         asyncio.run(run_demo())
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from client_sdk.cli_connection import connection_state
 from client_sdk.cli_devices import app as devices_app
 from client_sdk.cli_identity import app as identity_app
 from client_sdk.cli_messages import app as messages_app
@@ -27,6 +28,7 @@ from client_sdk.messenger import Messenger, load_own
 from client_sdk.printing import Output, reported_errors, warn, write_public
 from client_sdk.stores.sqlite import SqliteStore, key_file, store_exists
 from client_sdk.transport.urls import parse_broker_url, usable_urls
+from client_sdk.wire import topics
 from client_sdk.wire.invitation import password_text
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -43,8 +45,11 @@ def enroll(
     broker_url: BrokerUrl = None,
     json_lines: Json = False,
 ) -> None:
-    """Redeem an invitation and make this device's store; call again after a crash."""
-    with reported_errors():
+    """Redeem an invitation and make this device's store; call again after a crash.
+
+    It prints the account's recovery code; the same call with the same store prints it again.
+    """
+    with reported_errors("interrupted; the same `enroll` with the same store goes on"):
         line = first_line(invitation)
         for url in broker_url or ():
             parse_broker_url(url)
@@ -57,7 +62,7 @@ def enroll(
             warn(f"no passphrase was given: {key_file(store)} now opens the store; guard it")
         line = f"enrolled as {enrolled.address}"
         if enrolled.recovery_code is not None:
-            line += f"\nrecovery code, for paper, shown once:\n  {enrolled.recovery_code}"
+            line += f"\nrecovery code, for paper:\n  {enrolled.recovery_code}"
         Output(json_lines=json_lines).say(
             {"address": enrolled.address, "recovery_code": enrolled.recovery_code}, line
         )
@@ -114,6 +119,7 @@ def credentials(
             "username": record.address,
             "password": password_text(record.credential),
             "client_id": record.address,
+            "topic": f"{topics.inbox_prefix(record.address)}#",
             "ca_file": _ca_file(store, authority) if pinned else None,
         }
 
@@ -136,18 +142,10 @@ def status(
     async def show(messenger: Messenger) -> None:
         counts = await messenger.counts()
         identities = await messenger.identities()
-        error = messenger.connection_error
-        connection = (
-            "connected"
-            if messenger.connected
-            else "held by another program"
-            if error is None
-            else error.code
-        )
         fields: dict[str, object] = {
             "address": messenger.address,
             "role": messenger.role,
-            "connection": connection,
+            "connection": connection_state(messenger),
             "broker_url": await messenger.broker_url(),
             **counts._asdict(),
             "verified": [user for user, one in identities.items() if one is Identity.VERIFIED],

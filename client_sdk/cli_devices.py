@@ -82,10 +82,11 @@ def link(
 ) -> None:
     """Print a code for `enroll` on one more device of yours, and approve that device."""
     output = Output(json_lines=json_lines)
+    text = code
 
     async def approve(messenger: Messenger) -> int:
+        nonlocal text
         await connect(messenger)
-        text = code
         if text is None:
             request = await messenger.link_request()
             text = request.code
@@ -93,7 +94,8 @@ def link(
                 write_private(svg, request.qr_svg())
             output.say(
                 {"code": text, "address": request.address, "expires_at": request.expires_at},
-                f"on the new device, as {request.address}:\n  ratchetmq enroll {text}",
+                f"on the new device, as {request.address}:\n  ratchetmq enroll - --store FILE\n"
+                f"and there this line as its input:\n  {text}",
             )
         try:
             async with asyncio.timeout(timeout):
@@ -104,18 +106,35 @@ def link(
         output.say({"linked": address, "manager": manager}, f"linked {address}")
         return 0
 
+    def interrupted() -> None:
+        again = f"ratchetmq link --store {store}"
+        warn(
+            f"interrupted before there was a code; call `{again}` again"
+            if text is None
+            else f"interrupted; go on with `{again} --code CODE`: the code works for 72 hours"
+        )
+
     with reported_errors():
         passphrase = read_passphrase(passphrase_file)
-        ended = _run(Messenger.open(store, passphrase=passphrase, broker_url=broker_url), approve)
+        opened = Messenger.open(store, passphrase=passphrase, broker_url=broker_url)
+        ended = _run(opened, approve, interrupted)
     raise typer.Exit(ended)
 
 
-def _run(opened: Opened, work: Callable[[Messenger], Awaitable[int]]) -> int:
+def _nothing() -> None:
+    pass
+
+
+def _run(
+    opened: Opened,
+    work: Callable[[Messenger], Awaitable[int]],
+    interrupted: Callable[[], None] = _nothing,
+) -> int:
     async def run() -> int:
         async with opened as messenger:
             return await work(messenger)
 
-    code = asyncio.run(until_signalled(run(), insist=False))
+    code = asyncio.run(until_signalled(run(), insist=False, interrupted=interrupted))
     return EXIT_FAILED if code is None else code
 
 

@@ -60,9 +60,16 @@ def _identity_warning(event: IdentityChanged | Equivocation) -> str:
     if isinstance(event, Equivocation):
         return f"two device lists were shown for {user}; nothing is sent to {user} any more"
     if not event.held:
-        return f"{user} has another key now, as after a lost device: compare safety numbers"
+        return (
+            f"{user} has another key now, as after a lost device: compare `safety-number {user}`, "
+            f"then `verify {user}`"
+        )
+    return f"{held_warning(user)}; nothing from the new key is shown meanwhile"
+
+
+def held_warning(user: str) -> str:
+    """Return what happened where a verified user has another key, and what to do."""
     return (
-        f"{user}, whom you verified, has another key now: nothing is sent to {user} and nothing "
-        f"from the new key is shown; compare `safety-number {user}`, then `verify {user}`, or "
-        f"`trust {user}` without comparing"
+        f"{user}, whom you verified, has another key now: nothing is sent to {user} until you "
+        f"compare `safety-number {user}`, then `verify {user}`, or `trust {user}` without comparing"
     )

@@ -1,11 +1,13 @@
 """The commands about who somebody is: contacts, safety numbers, coming back after a loss."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from client_sdk.cli_connection import missing
 from client_sdk.cli_options import (
     BrokerUrl,
     Json,
@@ -16,15 +18,26 @@ from client_sdk.cli_options import (
     read_passphrase,
     utf8,
 )
+from client_sdk.core.fingerprint import SCAN_PREFIX
 from client_sdk.handles import SafetyNumber
 from client_sdk.messenger import Messenger
-from client_sdk.printing import EXIT_FAILED, Output, reported_errors, warn, write_private
+from client_sdk.printing import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    Output,
+    reported_errors,
+    warn,
+    write_private,
+)
 from client_sdk.stores.sqlite import key_file, store_exists
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import UserName
 
 MAX_CODE_BYTES: Final = 4096
 """A file of this size holds something else than a recovery code."""
+
+_COMPARABLE: Final = re.compile(rf"[0-9]{{60}}|{SCAN_PREFIX}[A-Z2-7]{{103}}")
+"""Sixty digits, or what a safety number's QR code says."""
 
 app = typer.Typer()
 
@@ -44,7 +57,7 @@ def recover(
     json_lines: Json = False,
 ) -> None:
     """Come back after losing all devices: same account, new device; call again after a crash."""
-    with reported_errors():
+    with reported_errors("interrupted; the same `recover` with the same store goes on"):
         code = _read_code(code_file)
         line = first_line(invitation)
         passphrase = read_passphrase(passphrase_file)
@@ -75,7 +88,10 @@ def contacts(
     async def show(messenger: Messenger) -> None:
         output = Output(json_lines=json_lines)
         identities = await messenger.identities()
-        for one in await messenger.contacts():
+        found = await messenger.contacts()
+        if not found and not messenger.connected:
+            warn(f"no contacts are known here yet: {missing(messenger) or 'not connected'}")
+        for one in found:
             fields: dict[str, object] = {"user": one.user, "role": one.role, "name": one.name}
             line = f"{one.user}  {one.role}  {one.name}"
             if one.user in identities:
@@ -106,6 +122,9 @@ def safety_number(
 ) -> None:
     """Print the sixty digits, and the QR code, to compare with a contact in another way."""
     code = 0
+    if matches is not None and not _COMPARABLE.fullmatch("".join(matches.split()).upper()):
+        warn("this is not a safety number's scan text nor its sixty digits; nothing was compared")
+        raise typer.Exit(EXIT_USAGE)
 
     async def show(messenger: Messenger) -> None:
         nonlocal code

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from client_sdk.cli_connection import missing, watch_connection
 from client_sdk.cli_events import warning
 from client_sdk.cli_options import (
     BrokerUrl,
@@ -14,21 +15,16 @@ from client_sdk.cli_options import (
     Opened,
     PassphraseFile,
     Store,
-    connect,
     read_passphrase,
     utf8,
 )
-from client_sdk.handles import DeliveryFailedError, DeliveryTimeoutError, Sent
-from client_sdk.lines import lines_of
+from client_sdk.cli_sending import Sending
 from client_sdk.machine.events import LoginRefused
-from client_sdk.machine.identity import Identity
-from client_sdk.machine.rows import MessageState
 from client_sdk.messenger import Messenger
 from client_sdk.printing import (
     EXIT_FAILED,
     EXIT_TIMED_OUT,
     Output,
-    open_stdin,
     reported_errors,
     warn,
 )
@@ -56,7 +52,9 @@ def send(
     json_lines: Json = False,
 ) -> None:
     """Send a text; without network it is queued and leaves when the device is online again."""
-    with reported_errors():
+    output = Output(json_lines=json_lines)
+    sending = Sending(to, output, wait=wait is not None)
+    with reported_errors(sending.interrupted):
         if (text is None) != from_stdin:
             raise MisuseError("give either TEXT or --stdin; nothing was queued")
         if wait not in {None, "delivered"}:
@@ -65,14 +63,12 @@ def send(
             store, passphrase=read_passphrase(passphrase_file), broker_url=broker_url
         )
         seconds = DEFAULT_SEND_SECONDS if timeout is None and wait is None else timeout
-        output = Output(json_lines=json_lines)
         until = None if seconds is None else time.monotonic() + seconds
-        sending = (
-            _send_lines(opened, to, until, output, wait=wait is not None)
+        code = asyncio.run(
+            sending.lines(opened, until)
             if text is None
-            else _send_one(opened, (to, _argument(text)), until, output, wait=wait is not None)
+            else sending.one(opened, _argument(text), until)
         )
-        code = asyncio.run(sending)
     raise typer.Exit(code)
 
 
@@ -93,80 +89,10 @@ def listen(
         )
         output = Output(json_lines=json_lines)
         listening = _listen(opened, output, count, timeout)
-        code = asyncio.run(until_signalled(listening, insist=False))
+        code = asyncio.run(until_signalled(listening, insist=False, interrupted=_left_unread))
     if code is None:  # ended early it is done, unless a count was asked for
         code = 0 if count is None else EXIT_FAILED
     raise typer.Exit(code)
-
-
-async def _send_one(
-    opened: Opened, message: tuple[str, str], until: float | None, output: Output, *, wait: bool
-) -> int:
-    to, text = message
-    async with opened as messenger:
-        await connect(messenger)
-        sent = await messenger.send(to, text)
-        state, code = await _settled(messenger, sent, until, wait=wait)
-        _say_sent(output, sent, state)
-        _warn_without_connection(messenger)
-        if await messenger.identity(to) is Identity.CHANGED:
-            warn(f"{to} was verified and has another key now: messages to {to} wait")
-        return code
-
-
-async def _send_lines(
-    opened: Opened, to: str, until: float | None, output: Output, *, wait: bool
-) -> int:
-    async with opened as messenger:
-        await connect(messenger)
-        all_sent: list[Sent] = []
-        number = 0
-        async for line in lines_of(open_stdin()):
-            number += 1
-            sent = await messenger.send(to, _text_of(line, number))
-            all_sent.append(sent)
-            if not wait:
-                _say_sent(output, sent, MessageState.QUEUED)
-        worst = 0
-        for sent in all_sent:
-            state, code = await _settled(messenger, sent, until, wait=wait)
-            worst = max(worst, code)
-            if wait:
-                _say_sent(output, sent, state)
-            elif state is MessageState.QUEUED:
-                break  # the broker is away or has enough: later ones wait as well
-        _warn_without_connection(messenger)
-        return worst
-
-
-async def _settled(
-    messenger: Messenger, sent: Sent, until: float | None, *, wait: bool
-) -> tuple[MessageState, int]:
-    """Wait for what was asked for; return the state and the exit code."""
-    left = None if until is None else max(until - time.monotonic(), 0.0)
-    try:
-        if wait:
-            await sent.delivered(left)
-        else:
-            await messenger.wait_published(sent, left)
-    except DeliveryTimeoutError as error:
-        state = await sent.state()
-        if not wait:
-            return state, 0
-        warn(str(error))
-        return state, EXIT_TIMED_OUT
-    except DeliveryFailedError as error:
-        warn(str(error))
-        return await sent.state(), EXIT_FAILED
-    return await sent.state(), 0
-
-
-def _say_sent(output: Output, sent: Sent, state: MessageState) -> None:
-    shown = {
-        MessageState.PLANNED: MessageState.QUEUED,
-        MessageState.READ: MessageState.DELIVERED,
-    }.get(state, state)
-    output.say({"id": sent.id, "state": str(shown)}, f"{shown}  {sent.id}")
 
 
 def _argument(text: str) -> str:
@@ -174,20 +100,12 @@ def _argument(text: str) -> str:
     return utf8(os.fsencode(text), "the text")
 
 
-def _text_of(line: bytes, number: int) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        raise MisuseError(
-            f"line {number} is not UTF-8; it was not queued, the lines before it were"
-        ) from error
-
-
 async def _listen(opened: Opened, output: Output, count: int | None, seconds: float | None) -> int:
     async with opened as messenger:
         tasks = {
             asyncio.ensure_future(_print_messages(messenger, output, count)),
             asyncio.ensure_future(_watch_events(messenger)),
+            asyncio.ensure_future(watch_connection(messenger)),
         }
         try:
             ended, _ = await asyncio.wait(
@@ -201,7 +119,10 @@ async def _listen(opened: Opened, output: Output, count: int | None, seconds: fl
             task.result()
         if ended:
             return 0
-        _warn_without_connection(messenger)
+        wanted = "" if count is None else f", before {count} messages came"
+        why = missing(messenger)
+        connection = "" if why is None else f"; not connected: {why}"
+        warn(f"--timeout ended it after {seconds:g} s{wanted}{connection}")
         return EXIT_TIMED_OUT
 
 
@@ -236,7 +157,5 @@ async def _watch_events(messenger: Messenger) -> None:
             warn(text)
 
 
-def _warn_without_connection(messenger: Messenger) -> None:
-    error = messenger.connection_error
-    if error is not None and not messenger.connected:
-        warn(f"not connected, what is queued stays queued: {error}")
+def _left_unread() -> None:
+    warn("interrupted; what was not printed is kept for the next `listen`")

@@ -12,10 +12,9 @@ import typer
 from client_sdk.delivery.broker import BrokerUrls
 from client_sdk.lines import lines_of
 from client_sdk.messenger import Messenger
-from client_sdk.printing import open_stdin, reported_errors
+from client_sdk.printing import PASSPHRASE_VARIABLE, open_stdin, reported_errors
 from client_sdk.wire.errors import MisuseError
 
-PASSPHRASE_VARIABLE: Final = "RATCHETMQ_PASSPHRASE"  # noqa: S105 - the name, not the value
 CONNECT_SECONDS: Final = 5.0
 _AROUND: Final = "\ufeff \t\r\n\"'"
 """What editors and shells leave around a line."""

@@ -106,6 +106,10 @@ class SentTracker(Protocol):
         """Return where the message is now."""
         ...
 
+    async def why_not(self, message_id: MessageId) -> str:
+        """Return why a message that failed or expired is not sent any more, and what to do."""
+        ...
+
 
 _DELIVERED: Final = frozenset({MessageState.DELIVERED, MessageState.READ})
 _PUBLISHED: Final = _DELIVERED | {MessageState.PUBLISHED}
@@ -167,8 +171,9 @@ class Sent:
         state = await self._tracker.wait_for_state(self._message_id, wanted, timeout)
         self._devices = await self._tracker.devices_of(self._message_id)
         if state not in wanted:
+            why = await self._tracker.why_not(self._message_id)
             raise DeliveryFailedError(
-                f"message {self.id} was not delivered: {state}; it is not sent any more"
+                f"message {self.id} was not delivered and is not sent any more: {why}"
             )
 
 

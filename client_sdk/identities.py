@@ -62,7 +62,7 @@ class IdentityCalls:
         has changed, its new safety number is the one that has to be compared; it is taken.
 
         Raises:
-            NotComparedError: The key has changed since ``safety_number`` was called last;
+            NotComparedError: The key has changed, and ``safety_number`` was not called since;
                 nothing was changed.
             NotContactError: No such contact.
             OperationalError: The user is not known yet and the directory cannot be asked.

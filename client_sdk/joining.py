@@ -22,7 +22,7 @@ from client_sdk.transport.errors import BrokerNotTrustedError, BrokerUnreachable
 from client_sdk.transport.urls import usable_urls
 from client_sdk.wire.bundle import NO_PREVIOUS_LIST, DeviceList, device_list_hash
 from client_sdk.wire.encoded_keys import AccountKey
-from client_sdk.wire.errors import InvalidInvitationError, ProtocolError
+from client_sdk.wire.errors import InvalidInvitationError, MisuseError, ProtocolError
 from client_sdk.wire.invitation import Invitation, ReturnInvitation, parse_any_invitation
 from client_sdk.wire.linking import LinkCode, is_link_code, parse_link_code
 
@@ -33,6 +33,7 @@ async def enroll(
     invitation: str, store: Path, passphrase: str | None, broker_url: BrokerUrls
 ) -> Enrolled:
     """Redeem an invitation under a new account key, or a link code; see ``Messenger.enroll``."""
+    _need_text(invitation, "the invitation")
     if is_link_code(invitation):
         return await _link(parse_link_code(invitation), store, passphrase, broker_url)
     parsed = parse_any_invitation(invitation)
@@ -68,6 +69,8 @@ async def recover(
     broker_url: BrokerUrls,
 ) -> Enrolled:
     """Redeem an invitation under the account key in a recovery code, see ``Messenger.recover``."""
+    _need_text(invitation, "the invitation")
+    _need_text(recovery_code, "the recovery code")
     parsed = parse_any_invitation(invitation)
     if not isinstance(parsed, ReturnInvitation):
         raise WrongInvitationError(
@@ -89,6 +92,11 @@ async def recover(
     return await _join(
         store, passphrase, _urls(plain, broker_url), lambda s: begin(s, plain, place, account)
     )
+
+
+def _need_text(given: object, what: str) -> None:
+    if not isinstance(given, str):
+        raise MisuseError(f"{what} is not str but {type(given).__name__}; nothing was stored")
 
 
 def _check_own_list(known: DeviceList, invitation: Invitation) -> None:

@@ -30,6 +30,7 @@ from client_sdk.stores.sqlite import SqliteStore
 from client_sdk.tracking import Tracker
 from client_sdk.transport.errors import TransportError
 from client_sdk.transport.mqtt import Login
+from client_sdk.transport.urls import usable_urls
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import DeviceAddress, UserName, parse_user
 from client_sdk.wire.invitation import password_text
@@ -43,10 +44,11 @@ StorePath = str | Path
 class Messenger(SendingCalls, IdentityCalls, DeviceCalls):
     """One open device; made by ``Messenger.open``."""
 
-    def __init__(self, context: Context, running: Running) -> None:
+    def __init__(self, context: Context, running: Running, urls: tuple[str, ...]) -> None:
         """Use ``Messenger.open``."""
         self._context = context
         self._running = running
+        self._urls = urls
         self._handover = Handover(context, running)
         self._tracker = Tracker(context, running)
 
@@ -151,12 +153,13 @@ class Messenger(SendingCalls, IdentityCalls, DeviceCalls):
             login = Login(own.address, password_text(own.record.credential))
             transport = transport_of(opened, invitation, urls, login)
             context = open_context(opened, own)
+            transport_urls = usable_urls(urls, pinned=invitation.ca_fingerprint is not None)
             if online:
                 lease.acquire()
             engine = Engine(context, transport, lease)
             running = Running(context, engine, start=online)
             try:
-                yield cls(context, running)
+                yield cls(context, running, transport_urls)
             finally:
                 await running.close()
         finally:
@@ -192,6 +195,11 @@ class Messenger(SendingCalls, IdentityCalls, DeviceCalls):
     def connection_error(self) -> TransportError | None:
         """Why there is no connection now, or None."""
         return self._running.engine.last_error
+
+    @property
+    def broker_urls(self) -> tuple[str, ...]:
+        """The addresses that this process tries; see ``broker_url`` for the one that answered."""
+        return self._urls
 
     def messages(self) -> MessageIterator:
         """Return an async iterator over received messages, in the order of each sending device.

@@ -4,18 +4,22 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
 import typer
 
+from client_sdk.stores.errors import PassphraseNeededError
 from client_sdk.wire.errors import MessagingError, MisuseError, OperationalError
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_TIMED_OUT: Final = 3
+
+PASSPHRASE_VARIABLE: Final = "RATCHETMQ_PASSPHRASE"  # noqa: S105 - the name, not the value
+PASSPHRASE_HINT: Final = f": give --passphrase-file FILE or set {PASSPHRASE_VARIABLE}"
 
 PRIVATE_MODE: Final = 0o600
 PUBLIC_MODE: Final = 0o644
@@ -96,14 +100,22 @@ def warn(text: str) -> None:
 
 
 @contextmanager
-def reported_errors() -> Iterator[None]:
-    """Turn errors into one line on stderr and exit code 1, or 2 for wrong usage."""
+def reported_errors(interrupted: str | Callable[[], str] = "") -> Iterator[None]:
+    """Turn errors into one line on stderr and exit code 1, or 2 for wrong usage.
+
+    Args:
+        interrupted: What Ctrl-C leaves and what to do then; asked for only if it comes.
+    """
     try:
         yield
     except MessagingError as error:
-        warn(str(error))
+        hint = PASSPHRASE_HINT if isinstance(error, PassphraseNeededError) else ""
+        warn(f"{error}{hint}")
         raise typer.Exit(EXIT_USAGE if isinstance(error, MisuseError) else EXIT_FAILED) from None
     except KeyboardInterrupt:
+        text = interrupted if isinstance(interrupted, str) else interrupted()
+        if text:
+            warn(text)
         raise typer.Exit(EXIT_FAILED) from None
 
 

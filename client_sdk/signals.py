@@ -21,6 +21,7 @@ async def until_signalled(
     ready: Callable[[], None] = _say_nothing,
     *,
     insist: bool = True,
+    interrupted: Callable[[], None] = _say_nothing,
 ) -> _Result | None:
     """Run ``work`` to its end, or until SIGINT or SIGTERM: then cancel it and return None.
 
@@ -31,12 +32,19 @@ async def until_signalled(
             ``work``.
         insist: Cancel again and again until ``work`` has ended; not for work whose own clean-up
             waits for something.
+        interrupted: Called at SIGINT, before ``work`` is cancelled.
     """
     running = asyncio.ensure_future(work)
     signalled = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, signalled.set)
+
+    def at_interrupt() -> None:
+        if not signalled.is_set():
+            signalled.set()
+            interrupted()
+
+    loop.add_signal_handler(signal.SIGINT, at_interrupt)
+    loop.add_signal_handler(signal.SIGTERM, signalled.set)
     stopped = asyncio.ensure_future(signalled.wait())
     started = asyncio.ensure_future((answering or asyncio.Event()).wait())
     try:

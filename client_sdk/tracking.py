@@ -30,6 +30,19 @@ class Tracker:
         """Return where an own message is now; see ``Sent.state``."""
         return (await self._own_message(message_id)).message.state
 
+    async def why_not(self, message_id: MessageId) -> str:
+        """Return why an own message is not sent any more, and what to do."""
+        message = (await self._own_message(message_id)).message
+        user = message.conversation
+        if message.state is MessageState.EXPIRED:
+            return "its time was over (expired): send it again if it still matters"
+        if message.sequence:  # it had been encrypted, and only another key ends that
+            return (
+                f"{user} has another key since (identity_changed): compare safety numbers "
+                f"(safety-number {user}), then send it again"
+            )
+        return f"{user} is no contact of yours or does not exist (not_contact): see contacts"
+
     async def _own_message(self, message_id: MessageId) -> StoredMessage:
         stored = await self._context.store.message(message_id)
         if stored is None:
@@ -81,8 +94,8 @@ class Tracker:
             left = CHECK_SECONDS if until is None else until - time.monotonic()
             if left <= 0:
                 raise DeliveryTimeoutError(
-                    f"message {message_id.hex()} is {await self.state_of(message_id)} so far; "
-                    "it stays queued"
+                    f"message {message_id.hex()} is {(await self.state_of(message_id)).told} so "
+                    "far; it is kept and may still arrive: do not send it again"
                 )
             await wait_for(ticket, min(left, CHECK_SECONDS))
 

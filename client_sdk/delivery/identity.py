@@ -34,7 +34,7 @@ async def verify_user(context: Context, user: UserName) -> None:
     """Mark a user's account key as compared; a new one is taken.
 
     Raises:
-        NotComparedError: The number that was shown last is of another key; nothing was changed.
+        NotComparedError: The key has changed and its number was not shown; nothing was changed.
         NotContactError: No keys of the user are known, and the directory gives none.
         OperationalError: The user is not known yet and the directory cannot be asked.
     """

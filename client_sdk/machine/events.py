@@ -6,6 +6,14 @@ from typing import NamedTuple
 from client_sdk.wire.ids import DeviceAddress, MessageId, UserName
 
 
+def _shown(event: NamedTuple) -> str:
+    """Return an event with its message's id as ``Sent`` shows it."""
+    fields = event._asdict()
+    fields = {"id": fields.pop("message_id").hex(), **fields}
+    inside = ", ".join(f"{name}={value!r}" for name, value in fields.items())
+    return f"{type(event).__name__}({inside})"
+
+
 class Delivered(NamedTuple):
     """A device of the recipient has a message of ours."""
 
@@ -16,6 +24,9 @@ class Delivered(NamedTuple):
     def id(self) -> str:
         """The message's id as ``Sent.id`` and ``message.id`` have it."""
         return self.message_id.hex()
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
 
 class Read(NamedTuple):
@@ -28,6 +39,9 @@ class Read(NamedTuple):
     def id(self) -> str:
         """The message's id as ``Sent.id`` and ``message.id`` have it."""
         return self.message_id.hex()
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
 
 class Failed(NamedTuple):
@@ -42,6 +56,9 @@ class Failed(NamedTuple):
         """The message's id as ``Sent.id`` and ``message.id`` have it."""
         return self.message_id.hex()
 
+    def __repr__(self) -> str:
+        return _shown(self)
+
 
 class Expired(NamedTuple):
     """A message of ours was not delivered in its time and is not sent any more."""
@@ -53,6 +70,9 @@ class Expired(NamedTuple):
     def id(self) -> str:
         """The message's id as ``Sent.id`` and ``message.id`` have it."""
         return self.message_id.hex()
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
 
 class Gap(NamedTuple):
@@ -73,6 +93,9 @@ class SetAside(NamedTuple):
     def id(self) -> str:
         """The message's id as ``Sent.id`` and ``message.id`` have it."""
         return self.message_id.hex()
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
 
 class ContactRequest(NamedTuple):
@@ -121,6 +144,9 @@ class SentElsewhere(NamedTuple):
     def id(self) -> str:
         """The message's id as ``Sent.id`` and ``message.id`` have it."""
         return self.message_id.hex()
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
 
 class RecipientInactive(NamedTuple):

@@ -133,15 +133,15 @@ def plan_verify(state: PeerState, now: int) -> IdentityStep:
     """Mark a user's account key as compared, and take it where it is a new one.
 
     Raises:
-        NotComparedError: The safety number that was shown last is of another key.
+        NotComparedError: The safety number that was shown last is of another key, or none was
+            shown and another key was offered than the one that was verified.
     """
-    key, shown = key_to_compare(state.peer), state.peer.shown_key
-    if shown is not None and shown != key:
+    key, shown, offered = key_to_compare(state.peer), state.peer.shown_key, _offered(state.peer)
+    if shown != key and (shown is not None or offered is not None):
         raise NotComparedError(
-            f"the account key of {state.user} has changed since its safety number was shown; "
-            "nothing was changed; compare the new number first"
+            f"the account key of {state.user} has changed and its new safety number was not shown; "
+            f"nothing was changed; show it (safety-number {state.user}) and compare it first"
         )
-    offered = _offered(state.peer)
     if offered is not None:
         return _accepted(state, *_accept(state, offered, now, verified=True))
     return _accepted(state, replace(state, peer=state.peer._replace(verified=True)))

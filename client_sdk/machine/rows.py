@@ -28,6 +28,11 @@ class MessageState(StrEnum):
     HANDLED = "handled"
     SET_ASIDE = "set_aside"
 
+    @property
+    def told(self) -> "MessageState":
+        """The state in the words of commands and errors: to encrypt is no step for anybody."""
+        return MessageState.QUEUED if self is MessageState.PLANNED else self
+
 
 class PrekeyKind(IntEnum):
     """The four kinds of prekeys whose private halves a device keeps."""

@@ -33,6 +33,10 @@ class StoreLockedError(MisuseError):
     code = "wrong_passphrase"
 
 
+class PassphraseNeededError(StoreLockedError):
+    """The store has a passphrase, and none was given."""
+
+
 class StoreMissingError(MisuseError):
     """There is no store at this path, or none can be made there."""
 

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from client_sdk.stores.errors import (
+    PassphraseNeededError,
     StorageFullError,
     StoreLockedError,
     StoreMissingError,
@@ -146,7 +147,7 @@ def _key(path: Path, passphrase: str | None, salt: bytes, *, new: bool) -> bytes
     try:
         key = key_file(path).read_bytes()
     except FileNotFoundError as error:
-        raise StoreLockedError(
+        raise PassphraseNeededError(
             f"{path} needs its passphrase (or its key file {key_file(path).name})"
         ) from error
     except OSError as error:

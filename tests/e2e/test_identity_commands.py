@@ -73,9 +73,8 @@ def identity(user: User, of: str) -> object:
 
 def test_a_reset_stops_a_verified_contact_until_trust(alice: Owner, bob: User) -> None:
     talk(bob, alice.first, "before")
-    before = bob.run("safety-number", alice.name).row
-    assert before["identity"] == "unverified"
     assert bob.run("verify", alice.name).row == {"user": alice.name, "identity": "verified"}
+    before = alice.first.run("safety-number", bob.name).row
     assert alice.name in str(bob.state()["verified"])
 
     back = alice.reset()
@@ -89,11 +88,15 @@ def test_a_reset_stops_a_verified_contact_until_trust(alice: Owner, bob: User) -
         heard = listener.wait(60)
     assert (heard.code, heard.out) == (3, "")
     assert heard.err.count("`trust") == 1
-    assert identity(bob, alice.name) == "changed"
+    unseen = bob.run("verify", alice.name)
+    assert (unseen.code, unseen.out) == (2, "")
+    assert f"(safety-number {alice.name})" in unseen.err
     assert bob.state()["changed"] == [alice.name]
+    assert identity(bob, alice.name) == "changed"
     held = bob.run("send", alice.name, "only after trust", "--timeout", "3")
     assert held.row["state"] == "queued"
-    assert "another key" in held.err
+    for command in ("safety-number", "verify", "trust"):
+        assert f"`{command} {alice.name}`" in held.err
     assert alice.second.run("listen", "--timeout", "4").out == ""
     after = bob.run("safety-number", alice.name).row
     assert after["digits"] != before["digits"]
@@ -121,6 +124,18 @@ def test_a_reset_is_told_to_others_and_messages_flow(alice: Owner, bob: User) ->
     assert identity(bob, alice.name) == "unverified"
     refused = alice.first.run("status")
     assert refused.row["connection"] == "login_refused"
+
+
+def test_what_was_under_way_to_the_earlier_key_says_why_it_failed(alice: Owner, bob: User) -> None:
+    with bob.start("send", alice.name, "for nobody", "--wait", "delivered") as sender:
+        until(lambda: '"published"' in bob.run("history", alice.name).out, "it is under way")
+        assert alice.reset().code == 0
+        assert alice.second.run("send", bob.name, "from the new key").code == 0
+        ended = sender.wait(60)
+    assert (ended.code, ended.row["state"]) == (1, "failed")
+    (line,) = ended.err.splitlines()
+    assert "identity_changed" in line
+    assert f"safety-number {alice.name}" in line
 
 
 def test_recovery_keeps_the_identity_and_gets_what_was_missed(
@@ -220,6 +235,10 @@ def test_a_scan_of_the_other_side_s_code_matches_and_no_other(
         assert (compared.code, compared.row["matches"]) == (0 if same else 1, same)
         again = bob.run("safety-number", alice.name, "--matches", str(text))
         assert again.row["matches"] is same
+    for no_scan in ("xyz", str(mine["qr"])[:-1]):
+        refused = bob.run("safety-number", alice.name, "--scan", no_scan)
+        assert (refused.code, refused.out) == (2, "")
+        assert "this is not a safety number's scan text" in refused.err
 
 
 def test_a_revoked_user_is_taken_back_by_a_reset(clinic: Clinic, alice: Owner, bob: User) -> None:

@@ -111,7 +111,7 @@ async def test_a_message_for_a_user_that_does_not_exist_fails_when_the_directory
     online = await party.opened(name)
     failed = await next_event(online, Failed)
     assert (failed.message_id.hex(), failed.reason) == (sent.id, "not_contact")
-    with pytest.raises(DeliveryFailedError):
+    with pytest.raises(DeliveryFailedError, match=r"no contact .*not_contact"):
         await sent.delivered(timeout=PATIENCE)
 
 

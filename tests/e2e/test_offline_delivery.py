@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.e2e.clinic import Clinic, texts
+from tests.e2e.clinic import Clinic, texts, until
 from tests.e2e.unicode_texts import BIG_TEXT, unicode_texts
 
 
@@ -62,3 +62,22 @@ def test_a_listener_sends_what_was_queued_for_a_stranger_while_the_server_was_do
         assert texts(received.rows) == ["first ever"]
         (failed,) = doctor.run("history", "nobody").rows
         assert failed["state"] == "failed"
+
+
+def test_a_listener_says_that_the_server_is_away_and_that_it_is_back(tmp_path: Path) -> None:
+    with Clinic(tmp_path) as clinic:
+        doctor, patient = clinic.doctor(), clinic.patient()
+        clinic.stop()
+        with patient.listening() as listener:
+            until(lambda: "not connected, trying again" in listener.errors, "it is not there")
+            clinic.start()
+            until(lambda: ": connected\n" in listener.errors, "it is there")
+            clinic.kill()
+            until(lambda: "the connection was lost" in listener.errors, "it is gone")
+            clinic.start()
+            until(lambda: "connected again" in listener.errors, "it is back")
+            assert doctor.run("send", patient.name, "and on").code == 0
+            assert listener.row()["text"] == "and on"
+            ended = listener.end()
+    assert len(ended.err.splitlines()) == 4
+    assert len(ended.rows) == 1

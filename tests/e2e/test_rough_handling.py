@@ -4,12 +4,21 @@ import os
 import re
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.clinic import Clinic, User, texts, until
-from tests.e2e.programs import PASSPHRASE_VARIABLE, Program, Result, ratchetmq, run, run_command
+from tests.e2e.programs import (
+    PASSPHRASE_VARIABLE,
+    PATIENCE_SECONDS,
+    Program,
+    Result,
+    ratchetmq,
+    run,
+    run_command,
+)
 
 ASCII_ONLY = ("env", "LC_ALL=POSIX", "PYTHONUTF8=0", "PYTHONCOERCECLOCALE=0")
 
@@ -75,6 +84,74 @@ def test_ctrl_c_while_a_command_connects_ends_it_with_one(pair: tuple[User, User
     assert (ended.code, ended.out, ended.err) == (1, "", "")
 
 
+def test_ctrl_c_while_a_device_joins_says_how_to_go_on(
+    clinic: Clinic, pair: tuple[User, User], tmp_path: Path
+) -> None:
+    line = clinic.invitation("interrupted", "patient")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = ("--broker-url", f"mqtt://127.0.0.1:{silent.getsockname()[1]}")
+        enroll = ratchetmq("enroll", line, "--store", str(tmp_path / "s.db"), *url)
+        with Program(enroll) as program:
+            connection, _ = silent.accept()
+            with connection:
+                one_clear_line(program.end(signal.SIGINT), 1, "the same `enroll`")
+        with pair[0].start("link", *url) as program:
+            connection, _ = silent.accept()
+            with connection:
+                one_clear_line(program.end(signal.SIGINT), 1, "before there was a code")
+    with pair[0].start("link") as program:
+        code = str(program.row()["code"])
+        ended = program.end(signal.SIGINT)
+    one_clear_line(ended, 1, f"--store {pair[0].store} --code CODE")
+    assert code not in ended.err
+
+
+def test_a_broker_that_does_not_answer_is_named(clinic: Clinic) -> None:
+    doctor, patient = clinic.doctor(), clinic.patient()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
+        where = ("--broker-url", url)
+        with (
+            doctor.start("status", *where) as status,
+            patient.start("send", doctor.name, "--stdin", "--timeout", "1", *where) as sender,
+        ):
+            sender.write(b"one\ntwo\n")
+            sender.end_input()
+            shown, sent = status.wait(), sender.wait()
+    assert shown.row["connection"] == f"no connection yet, trying {url}"
+    one_clear_line(sent, 0, url, "stays queued")
+    assert [row["state"] for row in sent.rows] == ["queued"] * 2
+
+
+def test_receipts_that_do_not_come_are_told_once_in_the_words_of_the_output(
+    clinic: Clinic,
+) -> None:
+    doctor, patient = clinic.doctor(), clinic.patient()
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        gone = f"mqtt://127.0.0.1:{closed.getsockname()[1]}"
+    late = ("--wait", "delivered", "--timeout", "0")
+    one = doctor.run("send", patient.name, "late", *late)
+    assert f"is {one.row['state']} so far" in one.err
+    assert "planned" not in one.err
+    two = doctor.run("send", patient.name, "--stdin", *late, stdin=b"a\nb\n")
+    one_clear_line(two, 3, "2 of 2 messages were not delivered in time")
+    away = doctor.run("send", patient.name, "x", *late, "--broker-url", gone)
+    assert (away.code, away.row["state"]) == (3, "queued")
+    assert "is queued so far" in away.err
+
+
+def test_a_link_is_shown_to_a_person_as_a_command_that_works(pair: tuple[User, User]) -> None:
+    ours, terminal = os.openpty()
+    command = ratchetmq("link", "--store", str(pair[0].store), "--timeout", "1")
+    with subprocess.Popen(command, stdout=terminal, stderr=subprocess.DEVNULL) as linking:
+        os.close(terminal)
+        assert linking.wait(PATIENCE_SECONDS) == 3
+    shown = os.read(ours, 65536).decode().splitlines()
+    os.close(ours)
+    assert shown[1].strip() == "ratchetmq enroll - --store FILE"
+    assert shown[3].strip().startswith("rmqlink1.")
+
+
 def test_a_passphrase_that_is_not_utf_8_is_named(pair: tuple[User, User], tmp_path: Path) -> None:
     command = ratchetmq("status", "--store", str(pair[0].store))
     named = b"\xff\xfe".decode(errors="surrogateescape")
@@ -112,6 +189,13 @@ def test_a_revoked_device_is_told_why_its_text_stays_queued(clinic: Clinic) -> N
         ended = doctor.run("send", patient.name, *form, stdin=b"late\n")
         one_clear_line(ended, 0, "refused")
         assert [row["state"] for row in ended.rows] == ["queued"]
+
+
+def test_contacts_that_were_never_fetched_are_said_to_be_unknown(clinic: Clinic) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        gone = f"mqtt://127.0.0.1:{closed.getsockname()[1]}"
+    empty = clinic.patient().run("contacts", "--broker-url", gone)
+    one_clear_line(empty, 0, "no contacts are known here yet", "no broker")
 
 
 def test_listen_without_a_connection_says_why(pair: tuple[User, User]) -> None:

@@ -2,6 +2,7 @@
 # ruff: noqa: ASYNC240 - nothing else runs in these loops
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from client_sdk.core.keys import Ed25519KeyPair
 from client_sdk.core.recovery_code import encode_recovery_code
 from client_sdk.delivery.errors import WrongInvitationError, WrongRecoveryCodeError
 from client_sdk.entropy import draw_ed25519
-from client_sdk.wire.errors import InvalidInvitationError, MessagingError
+from client_sdk.wire.errors import InvalidInvitationError, MessagingError, MisuseError
 from client_sdk.wire.ids import DeviceNumber
 from client_sdk.wire.invitation import ReturnInvitation, Standing, format_invitation
 from tests.unit.machine.machine_parties import make_record
@@ -60,4 +61,13 @@ async def test_recover_says_what_is_wrong_and_makes_nothing(
 async def test_enroll_does_not_take_an_invitation_that_only_recovers(tmp_path: Path) -> None:
     with pytest.raises(WrongInvitationError, match="use recover; nothing was stored"):
         await Messenger.enroll(LINE, tmp_path / "store.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_something_else_than_a_line_is_named_and_makes_nothing(tmp_path: Path) -> None:
+    nothing: Any = None
+    with pytest.raises(MisuseError, match="invitation is not str but NoneType; nothing was stored"):
+        await Messenger.enroll(nothing, tmp_path / "store.db")
+    with pytest.raises(MisuseError, match="recovery code is not str"):
+        await Messenger.recover(LINE, tmp_path / "store.db", recovery_code=nothing)
     assert list(tmp_path.iterdir()) == []

@@ -202,13 +202,17 @@ def test_trust_takes_the_new_key_unverified_and_verify_takes_it_verified() -> No
     held = plan_other_identity(
         verified(state), reply(new.own.record.device_list), ME, NOTHING, NOW
     ).state
-    for plan, identity in ((plan_trust, Identity.UNVERIFIED), (plan_verify, Identity.VERIFIED)):
-        step = plan(held, NOW)
+    shown = plan_shown(held).state
+    for plan, before, identity in (
+        (plan_trust, held, Identity.UNVERIFIED),
+        (plan_verify, shown, Identity.VERIFIED),
+    ):
+        step = plan(before, NOW)
         assert identity_of(step.state.peer) is identity
         assert step.state.devices == (new.address,)
         assert step.state.peer.superseded == (bob.own.record.device_list.account_key,)
         assert step.changes == Changes(
-            based_on=based_on(held), peers=(step.state.peer,), devices_gone=(bob.address,)
+            based_on=based_on(before), peers=(step.state.peer,), devices_gone=(bob.address,)
         )
         assert step.state.sessions == {}
 
@@ -235,6 +239,21 @@ def test_verify_is_about_the_number_that_was_shown() -> None:
     unverified = plan_other_identity(shown.state, offer, ME, NOTHING, NOW).state
     with pytest.raises(NotComparedError):
         plan_verify(unverified, NOW)
+
+
+def test_another_key_is_not_verified_before_its_number_was_shown_at_all() -> None:
+    state, _ = conversation()
+    known = plan_verify(state, NOW).state  # compared in another way: no number was shown
+    offer = reply(back("bob", 2).own.record.device_list)
+    held = plan_other_identity(known, offer, ME, NOTHING, NOW).state
+    with pytest.raises(NotComparedError, match="nothing was changed"):
+        plan_verify(held, NOW)
+    compared = plan_shown(held).state
+    newer = reply(back("bob", 3).own.record.device_list)
+    again = plan_other_identity(compared, newer, ME, NOTHING, NOW).state
+    with pytest.raises(NotComparedError):
+        plan_verify(again, NOW)
+    assert identity_of(plan_verify(compared, NOW).state.peer) is Identity.VERIFIED
 
 
 def test_a_key_that_was_replaced_never_comes_back() -> None:
