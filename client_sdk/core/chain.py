@@ -18,8 +18,8 @@ from client_sdk.wire.envelope import MAX_MESSAGE_NUMBER
 MAX_JUMP: Final = 1000
 """Numbers one message may pass over: what a forged header can cost is about 2 ms."""
 
-MAX_CHAIN_LENGTH: Final = MAX_MESSAGE_NUMBER + 1
-"""Messages of one chain; the number has to fit into the header."""
+MAX_CHAIN_LENGTH: Final = MAX_MESSAGE_NUMBER
+"""Messages of one chain: the next chain's headers name this length, which has to fit into them."""
 
 CHAIN_TAG_BYTES: Final = 8
 """A closed chain is known by this much of its ratchet key: two alike cost one message at most."""

@@ -6,9 +6,11 @@ Source: Signal, The Sesame Algorithm, section 3.1, with one bounded list of arch
 from dataclasses import dataclass
 from typing import Final
 
+from client_sdk.core.errors import StateFormatError
 from client_sdk.core.session import Session
 from client_sdk.wire.bundle import DAY_MS
 from client_sdk.wire.errors import MisuseError
+from client_sdk.wire.ids import DeviceAddress
 
 MAX_ARCHIVED_SESSIONS: Final = 5
 """Archived sessions with one device; the oldest gives way."""
@@ -31,6 +33,18 @@ class SessionRecord:
 
     current: Session | None = None
     archived: tuple[ArchivedSession, ...] = ()
+
+
+def check_ends(record: SessionRecord, local: DeviceAddress, remote: DeviceAddress) -> None:
+    """Accept a stored record whose sessions are all of these two devices.
+
+    Raises:
+        StateFormatError: One is of others: the row was put in another's place.
+    """
+    current = () if record.current is None else (record.current,)
+    for session in (*current, *(old.session for old in record.archived)):
+        if (session.local, session.remote) != (local, remote):
+            raise StateFormatError("the stored sessions are of other devices; nothing was changed")
 
 
 def find(record: SessionRecord, tag: bytes) -> Session | None:

@@ -34,7 +34,7 @@ from client_sdk.core.triple_ratchet import ChainKeys, RootKeys
 from client_sdk.wire.codec import Codec, encode
 from client_sdk.wire.content import AddressField, Counter
 from client_sdk.wire.encoded_keys import AccountKey, Ed25519Field, X25519Field
-from client_sdk.wire.envelope import HandshakeHeader
+from client_sdk.wire.envelope import MAX_MESSAGE_NUMBER, HandshakeHeader
 from client_sdk.wire.errors import ProtocolError
 from client_sdk.wire.ids import SESSION_ID_BYTES, SessionId
 from client_sdk.wire.limits import KIB
@@ -57,6 +57,9 @@ _Key = Annotated[bytes, Field(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 _Hash = Annotated[bytes, Field(min_length=SESSION_ID_BYTES, max_length=SESSION_ID_BYTES)]
 _Account = Annotated[AccountKey, Ed25519Field]
 _ChainLength = Annotated[int, Field(ge=0, le=MAX_CHAIN_LENGTH)]
+# A peer's number is at most what its header can hold, one more than ours.
+_RECEIVED_LENGTH: Final = MAX_MESSAGE_NUMBER + 1
+_ReceivedLength = Annotated[int, Field(ge=0, le=_RECEIVED_LENGTH)]
 
 
 class _Sending(NamedTuple):
@@ -69,7 +72,7 @@ class _Receiving(NamedTuple):
     ratchet_key: Annotated[bytes, X25519Field]
     ec_key: _Key
     pq_key: _Key
-    next_number: _ChainLength
+    next_number: _ReceivedLength
     skipped: bytes
 
 
@@ -241,7 +244,7 @@ def _parsed_closed(packed: bytes) -> tuple[ClosedChain, ...]:
         tag, next_number, count = _CLOSED.unpack_from(packed, at)
         at += _CLOSED.size
         end = at + count * ENTRY_BYTES
-        if end > len(packed) or next_number > MAX_CHAIN_LENGTH:
+        if end > len(packed) or next_number > _RECEIVED_LENGTH:
             raise _damaged()
         chains.append(ClosedChain(tag, next_number, _parsed_skipped(packed[at:end], next_number)))
         at = end

@@ -7,7 +7,7 @@ from client_sdk.delivery.clock import now_ms
 from client_sdk.machine.device import OwnDevice, encode_device, with_list
 from client_sdk.machine.devices import adopt_device_list, list_news
 from client_sdk.machine.errors import IdentityChangedError
-from client_sdk.machine.identity import IdentityStep, UnderWay, is_held, plan_other_identity
+from client_sdk.machine.identity import IdentityStep, UnderWay, plan_other_identity
 from client_sdk.machine.state import PeerState
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire.directory import DeviceListReply
@@ -53,7 +53,7 @@ def check_not_held(state: PeerState) -> None:
     Raises:
         IdentityChangedError: The user was verified and has another account key now.
     """
-    if is_held(state):
+    if state.is_held:
         raise IdentityChangedError(
             f"the account key of {state.user} has changed, and was verified before; nothing was "
             "sent; compare safety numbers, then trust or verify"

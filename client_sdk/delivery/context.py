@@ -13,7 +13,6 @@ from client_sdk.delivery.full_mailboxes import FullMailboxes
 from client_sdk.delivery.peers import Peers, Told
 from client_sdk.machine.device import OwnDevice
 from client_sdk.machine.events import Event
-from client_sdk.machine.identity import is_held
 from client_sdk.stores.ports import ClientStore
 from client_sdk.wire import topics
 from client_sdk.wire.ids import DeviceAddress, UserName
@@ -90,7 +89,7 @@ class Context:
     def adopted(self, adoption: Adoption) -> None:
         """Act on a device list that was adopted, after its commit."""
         state = adoption.step.state
-        if is_held(state):
+        if state.is_held:
             self.held.add(state.user)
         for recipient, envelope_id in adoption.dropped:
             self.clears.put_nowait(topics.inbox(recipient, self.own.address, envelope_id))

@@ -102,7 +102,7 @@ class Healing:
             bundle = await context.peers.fetch_bundle(device)
         async with context.peers.lock(user):
             state = await context.peers.load(user)
-            if not state.trusted or state.peer.blocked:
+            if not state.may_be_answered:
                 return
             if bundle is not None:
                 state = context.peers.with_new_session(state, bundle)
@@ -128,13 +128,13 @@ class Healing:
         """Seal again what ``device`` may have, and tell it which envelopes are settled."""
         context, user = self._context, user_of(device)
         pace = await self._window(device, PaceKind.ANSWER)
-        if pace.requests >= MAX_ANSWERS:
-            done = tuple((one.device, one.envelope_id) for one in due)
-            await context.store.commit(Changes(resends_done=done))
-            return
         async with context.peers.lock(user):
             asked = due[:MAX_RESEND_IDS]
             state = await context.peers.load(user)
+            if pace.requests >= MAX_ANSWERS or not state.may_be_answered:
+                done = tuple((one.device, one.envelope_id) for one in due)
+                await context.store.commit(Changes(resends_done=done))
+                return
             step = Changes(paces=(pace._replace(requests=pace.requests + 1),))
             for again in await self._allowed(state, asked):
                 fresh = fresh_envelope(state, device)

@@ -9,7 +9,7 @@ from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.machine.changes import Changes
 from client_sdk.machine.errors import IdentityChangedError
-from client_sdk.machine.identity import IdentityStep, is_held, plan_shown, plan_trust, plan_verify
+from client_sdk.machine.identity import IdentityStep, plan_shown, plan_trust, plan_verify
 from client_sdk.machine.state import PeerState
 from client_sdk.stores.errors import StaleSnapshotError
 from client_sdk.wire.errors import OperationalError, ProtocolError
@@ -64,7 +64,7 @@ async def release_loop(context: Context) -> None:
     while True:
         ticket = context.changed_bell.ticket()
         for user in tuple(context.held):
-            if not is_held(await context.peers.load(user)):
+            if not (await context.peers.load(user)).is_held:
                 context.held.discard(user)
                 context.outbox_bell.ring()
                 context.receipts_bell.ring()

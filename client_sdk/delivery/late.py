@@ -22,7 +22,6 @@ from client_sdk.delivery.outbox import (
 from client_sdk.delivery.peers import Fetched
 from client_sdk.machine.changes import Changes, combine
 from client_sdk.machine.errors import NoSessionError
-from client_sdk.machine.identity import is_held
 from client_sdk.machine.late import LateMessage, plan_late
 from client_sdk.machine.rows import MessageState
 from client_sdk.machine.sending import without_session
@@ -62,7 +61,7 @@ class LateLoop:
 
     async def _user(self, user: UserName) -> None:
         state = await self._context.peers.load(user)
-        if state.peer.equivocation or is_held(state):
+        if state.peer.equivocation or state.is_held:
             return
         for device in sorted(state.late):
             if time.monotonic() < self._not_before.get(device, 0.0):

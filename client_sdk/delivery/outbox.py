@@ -20,7 +20,6 @@ from client_sdk.delivery.pace import Pace, step
 from client_sdk.machine.changes import Changes, combine
 from client_sdk.machine.errors import IdentityChangedError, NoSessionError
 from client_sdk.machine.events import Failed, MailboxFull, RecipientInactive
-from client_sdk.machine.identity import is_held
 from client_sdk.machine.rows import Message, MessageState, OutboxEnvelope, StateChange
 from client_sdk.machine.sending import plan_message, writable
 from client_sdk.machine.state import PeerState, based_on
@@ -109,7 +108,7 @@ class Outbox:
     async def _submit_planned(self, message: Message) -> bool:
         context, user = self._context, message.conversation
         state = await context.peers.load(user)
-        if is_held(state) or state.peer.equivocation or await context.store.queued(user, 1):
+        if state.is_held or state.peer.equivocation or await context.store.queued(user, 1):
             return False
         room = await self._room(state)
         if not room:

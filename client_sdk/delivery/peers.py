@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from client_sdk.core.errors import StaleBundleError, StateFormatError
-from client_sdk.core.session_record import SessionRecord
+from client_sdk.core.session_record import SessionRecord, check_ends
 from client_sdk.core.state_format import parse_record
 from client_sdk.delivery.adoption import Adoption, check_not_held, plan_adoption
 from client_sdk.delivery.clock import now_ms
@@ -250,11 +250,13 @@ class Peers:
             NewerStateError: A newer version wrote it; it is not damaged.
         """
         try:
-            return parse_record(row.record)
+            record = parse_record(row.record)
+            check_ends(record, self.own.address, row.device)
         except StateFormatError:
             _logger.info("the stored sessions with %s cannot be read", row.device)
             self._told.events([SessionDamaged(row.device)])
             return SessionRecord()
+        return record
 
     async def _adopt(self, state: PeerState, reply: DeviceListReply) -> PeerState:
         try:

@@ -160,8 +160,7 @@ def may_resend(
     digest = hashlib.sha256(envelope.payload).digest()[:ENVELOPE_DIGEST_BYTES]
     return (
         remote is not None
-        and state.trusted
-        and not state.peer.blocked
+        and state.may_be_answered
         and envelope.recipient == due.device
         and hmac.compare_digest(envelope.identity_key, remote.identity_key)
         and hmac.compare_digest(digest, due.digest)

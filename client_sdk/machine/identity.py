@@ -66,11 +66,6 @@ def identity_of(peer: Peer) -> Identity:
     return Identity.VERIFIED if peer.verified else Identity.UNVERIFIED
 
 
-def is_held(state: PeerState) -> bool:
-    """Tell whether nothing may be sent to a user before ``trust`` or ``verify``."""
-    return state.peer.offered_list is not None
-
-
 def key_to_compare(peer: Peer) -> AccountKey | None:
     """Return the account key that a safety number is about: the newest that was offered."""
     offered = _offered(peer)

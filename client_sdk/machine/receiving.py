@@ -185,8 +185,11 @@ def _receive_resend_request(
 ) -> tuple[PeerState, Changes, tuple[Event, ...]]:
     sender = opened.arrived.topic.sender
     asked = RESEND_REQUEST.decode(opened.content.body)
+    changes = remembered(state, opened, now)
+    if not state.trusted:
+        return state, changes, ()
     changes = replace(
-        remembered(state, opened, now),
+        changes,
         resends_due=tuple(
             ResendDue(sender, one.envelope_id, one.digest, now) for one in asked.envelopes
         ),

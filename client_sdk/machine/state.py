@@ -42,6 +42,17 @@ class PeerState:
         return self.peer.relation is Relation.CONTACT or self.peer.accepted
 
     @property
+    def is_held(self) -> bool:
+        """Whether nothing may be sent to this user before ``trust`` or ``verify``."""
+        return self.peer.offered_list is not None
+
+    @property
+    def may_be_answered(self) -> bool:
+        """Whether anything may be sealed for this user that the app did not ask for."""
+        stopped = self.peer.blocked or self.is_held or self.peer.equivocation
+        return self.trusted and not stopped
+
+    @property
     def devices(self) -> tuple[DeviceAddress, ...]:
         """The active devices of the verified list but this one; none where no list is known."""
         listed = () if self.device_list is None else addresses(self.device_list)

@@ -31,7 +31,8 @@ from client_sdk.wire.limits import (
 
 PROTOCOL_VERSION: Final = 1
 SUITE: Final = 1
-"""X25519, ML-KEM-1024, ML-KEM-768, HKDF- and HMAC-SHA-256, AES-256-GCM-SIV, Ed25519."""
+"""X25519, ML-KEM-1024, ML-KEM-768, HKDF- and HMAC-SHA-256, the one-step KDF with SHA-512,
+AES-256-GCM-SIV, Ed25519."""
 
 TAG_BYTES: Final = 16
 SESSION_TAG_BYTES: Final = 8

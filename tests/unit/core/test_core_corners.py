@@ -7,7 +7,6 @@ import msgpack
 import pytest
 
 from client_sdk.core import erasure, fingerprint, kdf
-from client_sdk.core.chain import MAX_CHAIN_LENGTH
 from client_sdk.core.errors import InvalidKeyError, StateFormatError
 from client_sdk.core.fingerprint import numeric
 from client_sdk.core.kdf import ChainKey, PqRootKey, RootKey
@@ -46,7 +45,7 @@ from client_sdk.core.session_record import (
 from client_sdk.core.state_format import parse_record, serialize_record
 from client_sdk.core.triple_ratchet import ChainKeys, RootKeys
 from client_sdk.wire.codec import encode
-from client_sdk.wire.envelope import RATCHET_HEADER
+from client_sdk.wire.envelope import MAX_MESSAGE_NUMBER, RATCHET_HEADER
 from client_sdk.wire.errors import MisuseError
 from client_sdk.wire.ids import SessionId
 from tests.vectors.core_parties import NOW, Keys, Party, established, receive, send
@@ -202,9 +201,9 @@ def test_the_limit_of_waiting_keys_is_one_for_all_chains_of_a_stored_session() -
 
 
 def test_a_stored_chain_may_be_as_long_as_a_chain_can_be() -> None:
-    assert parse_record(stored(0, 0, MAX_CHAIN_LENGTH)).current is not None
+    assert parse_record(stored(0, 0, MAX_MESSAGE_NUMBER + 1)).current is not None
     with pytest.raises(StateFormatError):
-        parse_record(stored(0, 0, MAX_CHAIN_LENGTH + 1))
+        parse_record(stored(0, 0, MAX_MESSAGE_NUMBER + 2))
 
 
 def test_a_recovery_code_may_use_every_character_of_the_alphabet() -> None:

@@ -31,8 +31,11 @@ from client_sdk.core.ratchet import (
     start_responder,
 )
 from client_sdk.core.triple_ratchet import ChainKeys, Passed, RootKeys
-from client_sdk.wire.envelope import MAX_MESSAGE_NUMBER
+from client_sdk.wire.codec import encode
+from client_sdk.wire.encoded_keys import RatchetKey
+from client_sdk.wire.envelope import MAX_MESSAGE_NUMBER, RATCHET_HEADER, RatchetHeader
 from client_sdk.wire.errors import MisuseError
+from client_sdk.wire.pq_message import encode_pq_message
 from tests.vectors.core_parties import Keys
 
 KEYS = Keys(b"ratchet")
@@ -333,6 +336,19 @@ def test_a_sending_chain_ends_at_its_last_number() -> None:
     assert chain.next_number == MAX_CHAIN_LENGTH
     with pytest.raises(ChainExhaustedError):
         next_to_send(chain)
+
+
+def test_the_length_of_a_used_up_chain_still_goes_into_the_headers_of_the_next_one() -> None:
+    ours, theirs = pair()
+    ours, message = send(ours)
+    assert ours.sending is not None
+    full = ours._replace(sending=ours.sending._replace(next_number=MAX_CHAIN_LENGTH))
+    _, reply = send(receive(theirs, message))
+    _, (position, _) = send(receive(full, reply))
+    key, length, number, pq = position
+    header = RatchetHeader(bytes(8), RatchetKey(key), length, number, encode_pq_message(pq))
+    assert length == MAX_CHAIN_LENGTH
+    assert RATCHET_HEADER.decode(encode(header)) == header
 
 
 def test_a53_no_key_shows_in_a_repr() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from client_sdk import entropy
 from client_sdk.delivery.clock import now_ms
-from client_sdk.machine.changes import Changes
+from client_sdk.machine.changes import Changes, UserRevision
 from client_sdk.machine.control import FreshContent
 from client_sdk.machine.events import CloneSuspected, SessionDamaged, SessionRenewed
 from client_sdk.machine.healing import plan_request
@@ -20,7 +20,7 @@ from client_sdk.machine.sending import FreshEnvelope, fresh_keys_wanted
 from client_sdk.stores.healing_rows import MAX_CANDIDATES
 from client_sdk.wire import topics
 from client_sdk.wire.codec import encode
-from client_sdk.wire.directory import Action
+from client_sdk.wire.directory import Action, Relation
 from client_sdk.wire.envelope import ENVELOPE, RATCHET_HEADER, EnvelopeKind
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId
 from tests.unit.delivery.rooms import ALICE, BOB, Room
@@ -184,8 +184,12 @@ async def test_a23_five_kinds_of_lost_state_are_answered_the_same(room: HealingR
 
 
 async def damage(room: HealingRoom, party: Party) -> None:
+    await replace_row(room, party, b"\x01\x00")
+
+
+async def replace_row(room: HealingRoom, party: Party, record: bytes) -> None:
     await room.bob.context.store._execute(  # type: ignore[attr-defined]
-        "UPDATE sessions SET record = x'0100' WHERE device = ?", (party.address,)
+        "UPDATE sessions SET record = ? WHERE device = ?", (record, party.address)
     )
     await room.bob.context.store._execute(  # type: ignore[attr-defined]
         "UPDATE peers SET revision = revision + 1 WHERE user = ?", (party.user,)
@@ -350,3 +354,48 @@ async def test_at_most_five_hundred_envelopes_of_a_device_are_kept_in_mind(
     await store.commit(Changes(candidates=tuple(rows[-1:])))
     kept = await store.candidates_seen(now_ms(), 999)
     assert sorted(one.seen_at for one in kept) == list(range(1, MAX_CANDIDATES + 1))
+
+
+async def test_rows_of_two_devices_that_changed_places_are_damaged_and_mix_nothing_up(
+    room: HealingRoom,
+) -> None:
+    alice, carol = room.contact("alice"), room.contact("carol")
+    for party in (alice, carol):
+        await room.talk(party)
+    first, second = [
+        (await room.bob.context.store.snapshot(party.user)).sessions[0].record
+        for party in (alice, carol)
+    ]
+    events = room.bob.context.events.take()
+    for party, record in ((alice, second), (carol, first)):
+        await replace_row(room, party, record)
+    for party in (alice, carol):
+        state = await room.bob.context.peers.load(party.user)
+        assert await anext(events) == SessionDamaged(party.address)
+        assert state.sessions[party.address].current is None
+    room.post(alice, room.envelope(alice, "of alice"))
+    request = (await room.mail(alice, 2))[-1]
+    alice.receive(room.bob.context.own.address, request)
+
+
+@pytest.mark.parametrize("why", ["not accepted", "blocked", "another identity", "another list"])
+async def test_who_may_not_be_written_to_gets_no_answer_to_a_request(
+    room: HealingRoom, why: str
+) -> None:
+    alice, store = room.contact("alice"), room.bob.context.store
+    await room.talk(alice)
+    await room.bob.send(alice.user, "for alice alone")
+    mail = await room.mail(alice, 2)
+    stop = {
+        "not accepted": {"relation": Relation.STRANGER, "accepted": False},
+        "blocked": {"blocked": True},
+        "another identity": {"offered_list": b"another"},
+        "another list": {"equivocation": True},
+    }[why]
+    before = await store.snapshot(alice.user)
+    moved = (UserRevision(alice.user, before.revision),)
+    await store.commit(Changes(based_on=moved, peers=(before.peer._replace(**stop),)))
+    topic = room.ask(alice, mail[-1])
+    await room.until(lambda: topic not in room.broker.retained)
+    await room.settled()
+    assert len(room.mail_to(alice)) == 2

@@ -19,7 +19,6 @@ from client_sdk.machine.identity import (
     Identity,
     UnderWay,
     identity_of,
-    is_held,
     key_to_compare,
     plan_other_identity,
     plan_shown,
@@ -163,7 +162,7 @@ def test_another_key_of_a_verified_user_is_not_taken() -> None:
     assert step.events[0] == IdentityChanged(bob.user, held=True)
     assert [type(one) for one in step.events[1:]] == [Failed]
     assert step.changes.envelopes_gone == (waiting.envelopes[0].envelope_id,)
-    assert is_held(step.state)
+    assert step.state.is_held
     assert identity_of(step.state.peer) is Identity.CHANGED
     assert step.state.device_list == known.device_list
     assert step.state.peer.account_key == known.peer.account_key
@@ -326,7 +325,7 @@ def test_a_key_that_the_old_one_signed_is_held_for_a_verified_user_as_any_other(
         adopt_device_list(known, reply(following))
     step = plan_other_identity(known, reply(following), ME, NOTHING, NOW)
     assert step.events == (IdentityChanged(bob.user, held=True),)
-    assert is_held(step.state)
+    assert step.state.is_held
     trusted = plan_trust(step.state, NOW).state
     assert trusted.peer.account_key == following.account_key
     assert trusted.peer.superseded == (known.peer.account_key,)
