@@ -160,7 +160,9 @@ def test_an_older_file_is_brought_up_to_date_first(
         move(directory[0], postgres.database())
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_an_interrupted_move_leaves_the_target_empty(
     directory: Directory, postgres: Postgres, number: signal.Signals
 ) -> None:
