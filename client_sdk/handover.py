@@ -3,7 +3,7 @@
 from typing import Final, Self
 
 from client_sdk.delivery.bell import CHECK_SECONDS, wait_for
-from client_sdk.delivery.clock import now_ms
+from client_sdk.delivery.clock import certain_ms, now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.running import Running
 from client_sdk.handles import ReceivedMessage, received_message
@@ -49,7 +49,7 @@ class Handover:
                 await wait_for(ticket, CHECK_SECONDS)
                 continue
             message = page.pop(0)
-            if message.expires_at is not None and message.expires_at <= now_ms():
+            if message.expires_at is not None and message.expires_at <= certain_ms():
                 await self._finish(message, MessageState.EXPIRED)
                 continue
             key = (message.sender, message.message_id)

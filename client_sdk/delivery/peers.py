@@ -12,7 +12,7 @@ from client_sdk.core.errors import StaleBundleError, StateFormatError
 from client_sdk.core.session_record import SessionRecord, check_ends
 from client_sdk.core.state_format import parse_record
 from client_sdk.delivery.adoption import Adoption, check_not_held, plan_adoption
-from client_sdk.delivery.clock import now_ms
+from client_sdk.delivery.clock import certain_ms, now_ms
 from client_sdk.delivery.directory import DirectoryClient
 from client_sdk.delivery.errors import NotContactError
 from client_sdk.delivery.fresh import fresh_session
@@ -79,7 +79,7 @@ class Peers:
         cached = self._cache.get(user)
         if cached is not None and cached.revision == snapshot.revision:
             streams = {(one.device, one.stream_id): one for one in snapshot.streams}
-            return expired(replace(cached, streams=streams, late=snapshot.late), now_ms())
+            return expired(replace(cached, streams=streams, late=snapshot.late), certain_ms())
         state = PeerState(
             snapshot.revision,
             snapshot.peer,
@@ -94,7 +94,7 @@ class Peers:
             peer = state.peer._replace(relation=Relation.CONTACT)
             state = replace(state, peer=peer, device_list=self.own.record.device_list)
         self._remember(state)
-        return expired(state, now_ms())
+        return expired(state, certain_ms())
 
     async def commit(
         self, state: PeerState, changes: Changes, devices: tuple[DeviceAddress, ...]

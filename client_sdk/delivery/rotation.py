@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Final
 
-from client_sdk.delivery.clock import now_ms
+from client_sdk.delivery.clock import certain_ms, now_ms
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.upkeep import make_medium_term_prekeys, upload_waiting
 from client_sdk.machine.changes import Changes
@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 async def rotation_loop(context: Context) -> None:
     """Look once an hour, and at every connection, until cancelled."""
     while True:
-        if await rotate(context.store, now_ms()):
+        if await rotate(context.store, now_ms(), certain_ms()):
             try:
                 await upload_waiting(context)
             except OperationalError as error:
@@ -28,15 +28,16 @@ async def rotation_loop(context: Context) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def rotate(store: ClientStore, now: int) -> bool:
+async def rotate(store: ClientStore, now: int, certain: int) -> bool:
     """Replace prekeys that are due and delete outlived ones; tell whether new ones were made.
 
     Args:
         store: The device's store.
         now: ms since 1970.
+        certain: The same, less what the clock was put ahead: deletes nothing too early.
     """
     medium_term = await store.medium_term_prekeys()
-    gone = outlived(medium_term, now)
+    gone = outlived(medium_term, certain)
     if gone:
         await store.commit(Changes(prekeys_spent=gone))
     due = rotation_due(medium_term, now)

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from client_sdk import entropy
-from client_sdk.delivery.clock import now_ms
+from client_sdk.delivery.clock import certain_ms, now_ms
 from client_sdk.delivery.contacts import renew_contacts
 from client_sdk.delivery.context import Context
 from client_sdk.delivery.errors import NotContactError
@@ -84,7 +84,7 @@ class Upkeep:
         while True:
             await self._expire()
             await self._drop_outlived()
-            await self._context.store.prune(now_ms() - OPENED_KEPT_MS)
+            await self._context.store.prune(certain_ms() - OPENED_KEPT_MS)
             age = time.monotonic() - self._contacts_at
             if self._context.directory.attached and age >= CONTACTS_SECONDS:
                 await self.contacts_once()
@@ -105,7 +105,7 @@ class Upkeep:
             _logger.info("prekeys cannot be refilled now: %s", error.code)
 
     async def _expire(self) -> None:
-        context, now = self._context, now_ms()
+        context, now = self._context, certain_ms()
         for message in await context.store.overdue(now - MESSAGE_LIFETIME_MS, now):
             # Under the lock it is neither planned nor receipted meanwhile.
             async with context.peers.lock(message.conversation):
@@ -125,7 +125,7 @@ class Upkeep:
     async def _drop_outlived(self) -> None:
         """Take back what a device has left unread for as long as a message lives."""
         context = self._context
-        outlived = await context.store.outlived(now_ms() - MESSAGE_LIFETIME_MS, OUTLIVED_BATCH)
+        outlived = await context.store.outlived(certain_ms() - MESSAGE_LIFETIME_MS, OUTLIVED_BATCH)
         if not outlived:
             return
         gone = tuple(one.envelope_id for one in outlived)
