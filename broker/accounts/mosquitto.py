@@ -34,6 +34,7 @@ class MosquittoAccounts:
         self._folder = folder
         self._reload = reload
         self._logins: dict[str, StoredLogin] = {}
+        self._told: dict[str, StoredLogin] | None = None
 
     async def put(self, login: str, stored: StoredLogin) -> None:
         """Admit a login, see ``Accounts``; one without a verifier cannot be admitted."""
@@ -50,11 +51,16 @@ class MosquittoAccounts:
     async def settle(self) -> None:
         """Write the files if they have changed and have them read, see ``Accounts``.
 
+        They are read at the first call, too, and where another program wrote them as they are to be:
+        that they are right does not say that Mosquitto has read them.
+
         Raises:
             DataDirectoryError: A file cannot be written, or Mosquitto not be signalled.
         """
-        if write_accounts(self._folder, self._logins):
+        if write_accounts(self._folder, self._logins) or self._told != self._logins:
+            self._told = None
             self._reload()
+            self._told = dict(self._logins)
 
 
 def write_accounts(folder: Path, logins: Mapping[str, StoredLogin]) -> bool:

@@ -72,12 +72,15 @@ class NatsAccounts:
         self._login = login
         self._stored = stored
         self._admitted = admitted
+        self._loaded: dict[str, bytes] = {}
 
     async def put(self, login: str, stored: StoredLogin) -> None:
-        """Do nothing before ``settle``, see ``Accounts``: the responder reads the same table."""
+        """Note it for ``settle``, see ``Accounts``: the responder reads the same table."""
+        self._loaded[login] = stored.secret_hash
 
     async def revoke(self, login: str) -> None:
-        """Do nothing before ``settle``, see ``Accounts``: the responder refuses it already."""
+        """Note it for ``settle``, see ``Accounts``: the responder refuses it already."""
+        self._loaded.pop(login, None)
 
     async def settle(self) -> None:
         """Drop every connection of a login that was revoked or changed, see ``Accounts``.
@@ -87,10 +90,17 @@ class NatsAccounts:
         """
         async with connected(self._login) as connection:
             for one in await _connections(connection):
-                known = self._stored.secret_hash(one.login)
-                if known is None or self._admitted.get(one.login, known) != known:
+                if self._is_admitted(one.login, self._loaded.get(one.login)):
+                    continue
+                # Made since the table was loaded, or gone: only then the table is asked again, and
+                # not by the event loop, which answers logins meanwhile.
+                known = await asyncio.to_thread(self._stored.secret_hash, one.login)
+                if not self._is_admitted(one.login, known):
                     self._admitted.pop(one.login, None)
                     await _drop(connection, one)
+
+    def _is_admitted(self, login: str, known: bytes | None) -> bool:
+        return known is not None and self._admitted.get(login, known) == known
 
 
 class _Connected(NamedTuple):
