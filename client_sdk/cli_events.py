@@ -58,7 +58,10 @@ def _rare_warning(event: Event) -> str | None:
 def _identity_warning(event: IdentityChanged | Equivocation) -> str:
     user = event.user
     if isinstance(event, Equivocation):
-        return f"two device lists were shown for {user}; nothing is sent to {user} any more"
+        return (
+            f"two device lists of one version were shown for {user}; to a contact nothing is sent "
+            "any more: ask whether they know; if it is you, compare `devices` on each of yours"
+        )
     if not event.held:
         return (
             f"{user} has another key now, as after a lost device: compare `safety-number {user}`, "

@@ -3,7 +3,7 @@
 Source: Signal, The Sesame Algorithm, section 3.1, with one bounded list of archived sessions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from client_sdk.core.errors import StateFormatError
@@ -33,6 +33,8 @@ class SessionRecord:
 
     current: Session | None = None
     archived: tuple[ArchivedSession, ...] = ()
+    heard_at: int = 0
+    """The latest time that a content of the device named (ms since 1970, by its clock)."""
 
 
 def check_ends(record: SessionRecord, local: DeviceAddress, remote: DeviceAddress) -> None:
@@ -62,7 +64,7 @@ def update(record: SessionRecord, session: Session) -> SessionRecord:
     """
     session_id = session.session_id
     if record.current is not None and record.current.session_id == session_id:
-        return SessionRecord(session, record.archived)
+        return SessionRecord(session, record.archived, record.heard_at)
     if not _is_archived(record, session):
         raise MisuseError("the record does not hold this session; nothing was changed")
     return SessionRecord(
@@ -73,6 +75,7 @@ def update(record: SessionRecord, session: Session) -> SessionRecord:
             else old
             for old in record.archived
         ),
+        record.heard_at,
     )
 
 
@@ -83,10 +86,10 @@ def promote(record: SessionRecord, session: Session, now_ms: int) -> SessionReco
         MisuseError: ``session`` is archived: an archived session never sends again.
     """
     if record.current is not None and record.current.session_id == session.session_id:
-        return SessionRecord(session, record.archived)
+        return SessionRecord(session, record.archived, record.heard_at)
     if _is_archived(record, session):
         raise MisuseError("an archived session never becomes current again; nothing was changed")
-    return SessionRecord(session, archive_current(record, now_ms).archived)
+    return SessionRecord(session, archive_current(record, now_ms).archived, record.heard_at)
 
 
 def add_archived(record: SessionRecord, session: Session, now_ms: int) -> SessionRecord:
@@ -100,20 +103,27 @@ def add_archived(record: SessionRecord, session: Session, now_ms: int) -> Sessio
         current is not None and current.session_id == session.session_id
     ):
         raise MisuseError("the record holds this session already; nothing was changed")
-    return SessionRecord(current, _pushed(record, session, now_ms))
+    return SessionRecord(current, _pushed(record, session, now_ms), record.heard_at)
 
 
 def archive_current(record: SessionRecord, now_ms: int) -> SessionRecord:
     """Return the record without a current session; what was current only decrypts from now on."""
     if record.current is None:
         return record
-    return SessionRecord(None, _pushed(record, record.current, now_ms))
+    return SessionRecord(None, _pushed(record, record.current, now_ms), record.heard_at)
 
 
 def expire(record: SessionRecord, now_ms: int) -> SessionRecord:
     """Return the record less the sessions archived over ``ARCHIVE_LIFETIME_MS`` ago."""
     kept = tuple(old for old in record.archived if now_ms - old.archived_at <= ARCHIVE_LIFETIME_MS)
-    return record if len(kept) == len(record.archived) else SessionRecord(record.current, kept)
+    return record if len(kept) == len(record.archived) else replace(record, archived=kept)
+
+
+def heard(record: SessionRecord, sent_at: int) -> SessionRecord:
+    """Return the record after a content of that time was opened."""
+    if sent_at <= record.heard_at:
+        return record
+    return SessionRecord(record.current, record.archived, sent_at)
 
 
 def crossing(current: Session, new: Session) -> bool:

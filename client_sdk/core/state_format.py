@@ -44,6 +44,9 @@ STATE_VERSION: Final = 2
 """Raised with every change of these bytes; newer ones are refused. Version 1 had another key
 schedule, so its sessions cannot go on: as with damaged ones, new sessions take their place."""
 
+HEARD_VERSION: Final = 3
+"""Version 2 behind 8 bytes of when the peer sealed the newest content; of none, 2 is written."""
+
 MAX_STATE_BYTES: Final = 1024 * KIB
 """Six sessions with all their skipped keys have about 650 KiB."""
 
@@ -51,6 +54,7 @@ MAX_LINK_BYTES: Final = 256
 """What never changes in a session has at most 213 bytes."""
 
 _VERSION_BYTE: Final = bytes((STATE_VERSION,))
+_HEARD: Final = struct.Struct(">BQ")
 _CLOSED: Final = struct.Struct(f">{CHAIN_TAG_BYTES}sQH")
 
 _Key = Annotated[bytes, Field(min_length=KEY_BYTES, max_length=KEY_BYTES)]
@@ -127,7 +131,10 @@ def serialize_record(record: SessionRecord) -> bytes:
     """
     current = None if record.current is None else _stored_session(record.current)
     archived = [(_stored_session(old.session), old.archived_at) for old in record.archived]
-    return _VERSION_BYTE + encode((current, archived))
+    packed = encode((current, archived))
+    if not record.heard_at:
+        return _VERSION_BYTE + packed
+    return _HEARD.pack(HEARD_VERSION, record.heard_at) + packed
 
 
 def parse_record(data: bytes) -> SessionRecord:
@@ -137,9 +144,9 @@ def parse_record(data: bytes) -> SessionRecord:
         NewerStateError: A newer version of this software wrote it; nothing was changed.
         StateFormatError: ``data`` is damaged; nothing was changed.
     """
-    if data[:1] > _VERSION_BYTE:
+    if data[:1] > bytes((HEARD_VERSION,)):
         raise NewerStateError(
-            f"the session state has format {data[0]}, this software reads up to {STATE_VERSION}; "
+            f"the session state has format {data[0]}, this software reads up to {HEARD_VERSION}; "
             "nothing was changed; use the newer version again"
         )
     if data and data[:1] < _VERSION_BYTE:
@@ -148,10 +155,14 @@ def parse_record(data: bytes) -> SessionRecord:
             "it was left as it is; a new session takes its place"
         )
     try:
-        stored = _RECORD.decode(data[1:])
+        heard_at, start = 0, len(_VERSION_BYTE)
+        if data[:1] > _VERSION_BYTE:
+            (_, heard_at), start = _HEARD.unpack_from(data), _HEARD.size
+        stored = _RECORD.decode(data[start:])
         return SessionRecord(
             None if stored.current is None else _parsed_session(stored.current),
             tuple(ArchivedSession(_parsed_session(old[0]), old[1]) for old in stored.archived),
+            heard_at,
         )
     except (ProtocolError, struct.error):
         raise _damaged() from None

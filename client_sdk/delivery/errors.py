@@ -1,6 +1,7 @@
 """What the directory's answers and the lease mean for an app."""
 
-from client_sdk.wire.errors import MisuseError, OperationalError, ProtocolError
+from client_sdk.machine.errors import NoSessionError
+from client_sdk.wire.errors import MessagingError, MisuseError, OperationalError, ProtocolError
 
 
 class DirectoryUnavailableError(OperationalError):
@@ -91,3 +92,10 @@ class DirectoryRefusedError(OperationalError):
     """The directory refused a request of this device."""
 
     code = "directory_refused"
+
+
+def of_a_device(error: MessagingError) -> MessagingError:
+    """Return what the sender is told where the user is in reach and no device of it is."""
+    if isinstance(error, NotContactError):
+        return NoSessionError("no device of the recipient can be written to now")
+    return error

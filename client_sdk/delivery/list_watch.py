@@ -43,8 +43,10 @@ class ListWatch:
                 else compare_mark(state.device_list, one.content.sender_list)
             )
             ours = compare_mark(own.record.device_list, one.content.recipient_list)
-            if Gossip.OTHER in {theirs, ours}:
+            if theirs is Gossip.OTHER:
                 await self._context.peers.stop_sending(claimed)
+            if ours is Gossip.OTHER:
+                await self._context.peers.stop_sending(own.user)
             if theirs is Gossip.NEWER:
                 self._fetch(claimed, one.content.sender_list.version)
             if ours is Gossip.NEWER:

@@ -14,12 +14,12 @@ from client_sdk.core.state_format import parse_record
 from client_sdk.delivery.adoption import Adoption, check_not_held, plan_adoption
 from client_sdk.delivery.clock import certain_ms, now_ms
 from client_sdk.delivery.directory import DirectoryClient
-from client_sdk.delivery.errors import NotContactError
+from client_sdk.delivery.errors import NotContactError, of_a_device
 from client_sdk.delivery.fresh import fresh_session
 from client_sdk.machine.changes import Changes, combine
 from client_sdk.machine.device import DEVICE_RECORD, OwnDevice, load_device
 from client_sdk.machine.devices import plan_equivocation
-from client_sdk.machine.errors import DeviceListError, EquivocationError, NoSessionError
+from client_sdk.machine.errors import DeviceListError, EquivocationError
 from client_sdk.machine.events import Equivocation, Event, SessionDamaged
 from client_sdk.machine.rows import Peer, SessionRow
 from client_sdk.machine.sending import start_session, without_session
@@ -66,6 +66,7 @@ class Peers:
         self.own = own
         self._directory = directory
         self._told = told
+        self._forked: DeviceList | None = None  # one's own, where another of its version was told
         self._cache: OrderedDict[UserName, PeerState] = OrderedDict()
         self._locks: WeakValueDictionary[UserName, asyncio.Lock] = WeakValueDictionary()
 
@@ -155,10 +156,10 @@ class Peers:
         if errors and not bundles:
             newest = await self.refresh(user)  # says so where the user is out of reach
             if newest.device_list == state.device_list:
-                raise _of_a_device(errors[0])
+                raise of_a_device(errors[0])
             bundles, errors = await self._fetch_bundles(without_session(newest))
             if errors and not bundles:
-                raise _of_a_device(errors[0])
+                raise of_a_device(errors[0])
             state = newest
         if any(bundle.device_list != state.device_list for bundle in bundles):
             await self.refresh(user)
@@ -207,7 +208,10 @@ class Peers:
         return start_session(self.own, state, bundle, fresh_session(bundle), now_ms())
 
     async def stop_sending(self, user: UserName) -> None:
-        """Send nothing more to a user of whom two lists of one version were seen."""
+        """Send nothing more to a user of whom two lists of one version were seen; tell the app.
+
+        Of one's own user it is only told.
+        """
         async with self.lock(user):
             await self._stop(await self.load(user))
 
@@ -273,10 +277,13 @@ class Peers:
         return adopted
 
     async def _stop(self, state: PeerState) -> None:
-        if state.is_own or state.peer.equivocation:
+        if state.peer.equivocation or (state.is_own and self._forked == state.device_list):
             return
-        stopped, changes = plan_equivocation(state)
-        await self.commit(stopped, changes, ())
+        if state.is_own:  # the list in this device's record is the one that counts
+            self._forked = state.device_list
+        else:
+            stopped, changes = plan_equivocation(state)
+            await self.commit(stopped, changes, ())
         self._told.events([Equivocation(state.user)])
 
     def _remember(self, state: PeerState) -> None:
@@ -293,10 +300,3 @@ def _device_list(peer: Peer) -> DeviceList | None:
     except ProtocolError:
         _logger.warning("the stored device list of %s cannot be read; fetched anew", peer.user)
         return None
-
-
-def _of_a_device(error: MessagingError) -> MessagingError:
-    """Return what the sender is told where the user is in reach and no device of it is."""
-    if isinstance(error, NotContactError):
-        return NoSessionError("no device of the recipient can be written to now")
-    return error

@@ -127,10 +127,12 @@ class DeviceListChanged(NamedTuple):
 class Equivocation(NamedTuple):
     """Two device lists of one version were shown for a user: nothing is sent until you decide.
 
-    ``Messenger.accept`` goes on with the list that this device knows.
+    ``Messenger.accept`` goes on with the list that this device knows. For one's own user nothing
+    stops: this device keeps its list, but the directory or a contact has another.
     """
 
     user: UserName
+    """Whose list it is."""
 
 
 class SentElsewhere(NamedTuple):

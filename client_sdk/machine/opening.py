@@ -7,6 +7,7 @@ from typing import Final
 from client_sdk.core.errors import UnknownSessionError
 from client_sdk.core.headers import decoded_header
 from client_sdk.core.session import (
+    Role,
     Session,
     decrypt,
     handshake_of,
@@ -17,6 +18,7 @@ from client_sdk.core.session_record import (
     add_archived,
     crossing,
     find,
+    heard,
     promote,
     update,
 )
@@ -113,7 +115,7 @@ def open_envelope(
             raise UnknownSessionError("no session with the sender fits this envelope")
         session, padded = decrypt(known, arrived.topic.envelope_id, arrived.envelope)
         content = _content(padded)
-        moved = update(record, session)
+        moved = heard(update(record, session), content.sent_at)
         return _with_record(state, sender, moved), Opened(arrived, content, Changes())
     begun = begun_session(own, state, sender, handshake)
     session, padded = decrypt(begun, arrived.topic.envelope_id, arrived.envelope)
@@ -127,6 +129,7 @@ def open_envelope(
         prekeys_spent=handshake.spent,
         handshakes=(_remembered(handshake.header.handshake),),
     )
+    moved = heard(moved, content.sent_at)
     return _with_record(state, sender, moved), Opened(arrived, content, changes)
 
 
@@ -150,11 +153,14 @@ def _becomes_current(
         current.acknowledged or current.tag in RESEND_REQUEST.decode(content.body).session_tags
     ):
         return True  # the peer cannot read what is sent in the current one
-    written = [one for one in state.streams.values() if one.device == sender]
-    if not current.acknowledged or not written:
+    if not current.acknowledged:
         return crossing(current, session)
-    newest = (newest_sequence(one) for one in written if one.stream_id == content.stream_id)
-    return all(content.sequence > one for one in newest)
+    known = state.streams.get((sender, content.stream_id))
+    if content.sequence and known is not None and content.sequence <= newest_sequence(known):
+        return False
+    if content.sent_at > record.heard_at:
+        return True
+    return current.role is Role.INITIATOR and crossing(current, session)
 
 
 def _remembered(handshake: HandshakeHeader) -> AcceptedHandshake:

@@ -3,8 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_sdk.machine.rows import OutboxEnvelope
-from tests.unit.machine.machine_parties import Party, make_pair
+from client_sdk import entropy
+from client_sdk.machine.rows import OutboxEnvelope, ReceiptDue
+from tests.unit.machine.machine_parties import NOW, Party, make_pair
 
 Mail = list[tuple[Party, Party, OutboxEnvelope]]
 
@@ -26,17 +27,26 @@ def deliver(mail: Mail, data: st.DataObject, *, twice: bool) -> Mail:
     return answers
 
 
+def first_mail(sender: Party, receiver: Party, data: st.DataObject) -> tuple[list[str], Mail]:
+    """Return what a side sends before it hears anything: texts, or one receipt."""
+    if data.draw(st.booleans()):  # owed to another device of the receiver's user
+        sender.begin(receiver)
+        owed = ReceiptDue(receiver.user, entropy.draw_message_id(), read=False, due_since=NOW)
+        return [], [(sender, receiver, sender.receipt(receiver, [owed]))]
+    texts = [f"{sender.user} {number}" for number in range(data.draw(st.integers(1, 3)))]
+    return texts, [(sender, receiver, sender.send(receiver, text)) for text in texts]
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_crossing_first_messages_converge_and_lose_nothing(data: st.DataObject) -> None:
     alice, bob = make_pair()
     expected: dict[str, list[str]] = {"alice": [], "bob": []}
     mail: Mail = []
-    for number in range(data.draw(st.integers(1, 3))):
-        for sender, receiver in ((alice, bob), (bob, alice)):
-            text = f"{sender.user} {number}"
-            expected[receiver.user].append(text)
-            mail.append((sender, receiver, sender.send(receiver, text)))
+    for sender, receiver in ((alice, bob), (bob, alice)):
+        texts, first = first_mail(sender, receiver, data)
+        expected[receiver.user] += texts
+        mail += first
     for round_number in range(4):
         if not mail:
             break

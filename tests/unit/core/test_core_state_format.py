@@ -14,6 +14,7 @@ from client_sdk.core.ratchet import MAX_SKIPPED_KEYS
 from client_sdk.core.session import Session
 from client_sdk.core.session_record import MAX_ARCHIVED_SESSIONS, SessionRecord, add_archived
 from client_sdk.core.state_format import (
+    HEARD_VERSION,
     MAX_STATE_BYTES,
     STATE_VERSION,
     parse_record,
@@ -105,7 +106,7 @@ def test_the_largest_record_fits_its_limit() -> None:
 
 def test_a_newer_version_is_refused_by_name() -> None:
     with pytest.raises(NewerStateError, match="newer version"):
-        parse_record(bytes((STATE_VERSION + 1,)) + DATA[1:])
+        parse_record(bytes((HEARD_VERSION + 1,)) + DATA[1:])
 
 
 @pytest.mark.parametrize("version", range(STATE_VERSION))
@@ -282,3 +283,12 @@ def test_a_session_stays_below_the_bound_at_every_message_of_a_conversation() ->
         ours, _ = receive(ours, reply)
         sizes += [len(serialize_record(SessionRecord(one))) for one in (ours, theirs)]
     assert max(sizes) <= BASE_BYTES
+
+
+@pytest.mark.parametrize("heard_at", [1, NOW, 2**63 - 1])
+def test_when_the_peer_sealed_last_is_kept_beside_the_sessions(heard_at: int) -> None:
+    record = replace(parse_record(DATA), heard_at=heard_at)
+    data = serialize_record(record)
+    assert parse_record(data) == record
+    with pytest.raises(StateFormatError):
+        parse_record(data[:5])

@@ -9,6 +9,7 @@ from client_sdk.delivery import late as late_module
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.consent import accept_user
 from client_sdk.machine.devices import adopt_device_list
+from client_sdk.machine.errors import EquivocationError
 from client_sdk.machine.events import DeviceListChanged, Equivocation, Event
 from client_sdk.machine.rows import MessageState, OutboxEnvelope
 from client_sdk.wire import topics
@@ -199,3 +200,48 @@ async def test_a_message_whose_time_is_over_is_not_sent_to_a_device_that_comes_l
     street.directory.unready.clear()
     await street.until(lambda: bool(street.mail_for(two)))
     assert street.read(two) == ["long-lived"]
+
+
+def own_lists(street: Street) -> tuple[DeviceList, DeviceList]:
+    """Return two lists that bob's account key signed one after the other, of this one device."""
+    bob = Party(street.bob.context.own)
+    more_devices(bob, 1)
+    return list_of(bob), without(bob, 2)
+
+
+async def follow(street: Street, *lists: DeviceList) -> None:
+    for one in lists:
+        street.directory.newest[BOB] = one
+        await street.bob.context.peers.refresh(BOB)
+
+
+async def test_a30_another_list_of_ones_own_user_is_told_once_under_ones_own_name(
+    street: Street,
+) -> None:
+    first, other = own_lists(street), own_lists(street)
+    await follow(street, *first)
+    for _ in range(2):
+        with pytest.raises(EquivocationError):
+            await follow(street, other[1])
+    assert await street.told(Equivocation) == Equivocation(BOB)
+    assert not any(isinstance(one, Equivocation) for one in street.bob.context.events._events)
+    assert street.bob.context.own.record.device_list == first[1]
+
+
+async def test_a30_a_contact_that_was_shown_another_list_of_ones_own_user_is_still_sent_to(
+    street: Street,
+) -> None:
+    one = street.writer("alice")
+    street.settle(one)
+    first, other = own_lists(street), own_lists(street)
+    await follow(street, *first)
+    street.post(one, street.envelope(one, "before"))
+    await street.bob.take(1)
+    one.states[BOB] = replace(one.states[BOB], device_list=other[1])
+    street.post(one, street.envelope(one, "look at your list"))
+    assert await street.told(Equivocation) == Equivocation(BOB)
+    street.post(one, street.envelope(one, "again"))
+    await street.bob.take(3)
+    await street.bob.send(ALICE, "still sent")
+    await street.until(lambda: street.read(one) == ["still sent"])
+    assert not any(isinstance(one, Equivocation) for one in street.bob.context.events._events)

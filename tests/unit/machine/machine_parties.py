@@ -1,6 +1,7 @@
 """Two devices with real keys and no I/O: rows live in plain dictionaries."""
 
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Final
 
 from client_sdk import entropy
@@ -59,7 +60,10 @@ from client_sdk.wire.invitation import Invitation
 from client_sdk.wire.topics import InboxTopic
 
 NOW: Final = 1_800_000_000_000
-"""ms since 1970: the one time of these tests."""
+"""ms since 1970: the time of these tests, at which all is received."""
+
+SEALED_AT: Final = count(1)
+"""ms after ``NOW`` of what is sealed: each content has a later one."""
 
 HPKE_KEY: Final = entropy.draw_hpke().public
 DIRECTORY_KEYS: Final = entropy.draw_ed25519()
@@ -193,7 +197,7 @@ class Party:
             sender_device=self.address,
             outgoing=True,
             state=MessageState.QUEUED,
-            sent_at=NOW,
+            sent_at=NOW + next(SEALED_AT),
             text=text,
             expires_at=expires_at,
         )
@@ -215,7 +219,7 @@ class Party:
     def receipt(self, to: "Party", due: list[ReceiptDue]) -> OutboxEnvelope:
         state = self.states[to.user]
         fresh = FreshReceipt(entropy.draw_message_id(), fresh_for(state))
-        state, changes = plan_receipts(self.own, state, due, fresh, NOW)
+        state, changes = plan_receipts(self.own, state, due, fresh, NOW + next(SEALED_AT))
         self.states[to.user] = state
         (envelope,) = changes.envelopes
         return envelope

@@ -12,6 +12,7 @@ from client_sdk.core.errors import (
     UnknownSessionError,
 )
 from client_sdk.core.session_record import archive_current
+from client_sdk.machine.control import control_content, seal_for
 from client_sdk.machine.errors import (
     NoSessionError,
     PrekeyGoneError,
@@ -30,16 +31,25 @@ from client_sdk.machine.healing import (
 from client_sdk.machine.opening import open_envelope
 from client_sdk.machine.pace import MAX_WINDOW_MS, WINDOW_MS, opened_window
 from client_sdk.machine.receiving import plan_receive
-from client_sdk.machine.rows import HealingPace, OutboxEnvelope, PaceKind, ResendDue
+from client_sdk.machine.rows import HealingPace, OutboxEnvelope, PaceKind, ReceiptDue, ResendDue
 from client_sdk.machine.state import PeerState
 from client_sdk.wire.codec import encode
+from client_sdk.wire.content import ContentKind
 from client_sdk.wire.directory import Relation
 from client_sdk.wire.envelope import ENVELOPE, RATCHET_HEADER
 from client_sdk.wire.errors import MalformedError, ProtocolError
-from client_sdk.wire.ids import EnvelopeId
+from client_sdk.wire.healing import Resent
+from client_sdk.wire.ids import EnvelopeId, MessageId
 from client_sdk.wire.limits import MAX_RESEND_IDS
 from tests.unit.machine.healing_parties import BOB, content, fresh, lost, stored, talking
-from tests.unit.machine.machine_parties import NOW, Party, empty_state, make_pair, serialised
+from tests.unit.machine.machine_parties import (
+    NOW,
+    SEALED_AT,
+    Party,
+    empty_state,
+    make_pair,
+    serialised,
+)
 
 ASK, ANSWER = PaceKind.ASK, PaceKind.ANSWER
 
@@ -279,3 +289,73 @@ def test_a_changed_envelope_leaves_the_state_as_it_was() -> None:
     with pytest.raises(AuthenticationError):
         open_envelope(bob.own, state, arrived, None, NOW)
     assert serialised(state) == before
+
+
+def crossed(first: ContentKind, *, answer: ContentKind, talked: bool) -> tuple[Party, Party]:
+    """Let alice hear late of a session of bob's, where hers won and was answered."""
+    alice, bob = talking() if talked else make_pair()
+    for one, other in ((alice, bob), (bob, alice)):
+        one.states[other.user] = archived(one, other) if talked else one.states[other.user]
+        one.begin(other)
+    while bob.current_id(alice) < alice.current_id(bob):
+        bob.begin(alice)
+    late = of_kind(bob, alice, first)
+    bob.receive(alice.address, alice.send(bob))
+    alice.receive(bob.address, of_kind(bob, alice, answer))
+    alice.receive(bob.address, late)
+    return alice, bob
+
+
+def of_kind(bob: Party, alice: Party, kind: ContentKind) -> OutboxEnvelope:
+    """Return an envelope of bob's: a message, a receipt, or a control content."""
+    if kind is ContentKind.MESSAGE:
+        return bob.send(alice)
+    if kind is ContentKind.DELIVERED:
+        return bob.receipt(
+            alice, [ReceiptDue(alice.user, MessageId(bytes(16)), read=False, due_since=NOW)]
+        )
+    state = bob.states[alice.user]
+    drawn = content(state, alice.address)
+    body = encode(Resent((EnvelopeId(entropy.draw_id()),)))
+    sealed_at = NOW + next(SEALED_AT)
+    settled = control_content(bob.own, state, (kind, body), drawn, sealed_at)
+    bob.states[alice.user], envelope = seal_for(state, alice.address, settled, drawn.envelope, NOW)
+    return envelope
+
+
+KINDS = (ContentKind.MESSAGE, ContentKind.DELIVERED, ContentKind.RESENT)
+
+
+@pytest.mark.parametrize("talked", [False, True])
+@pytest.mark.parametrize("answer", KINDS)
+@pytest.mark.parametrize("first", KINDS)
+def test_a17_a_first_content_that_comes_late_leaves_both_in_one_session(
+    first: ContentKind, answer: ContentKind, *, talked: bool
+) -> None:
+    alice, bob = crossed(first, answer=answer, talked=talked)
+    assert alice.current_id(bob) == bob.current_id(alice)
+    bob.receive(alice.address, alice.send(bob))
+    alice.receive(bob.address, bob.send(alice))
+    assert alice.current_id(bob) == bob.current_id(alice)
+
+
+@pytest.mark.parametrize("first", KINDS)
+def test_a_session_that_the_peer_began_anew_is_taken_whatever_its_first_content(
+    first: ContentKind,
+) -> None:
+    alice, bob = talking()
+    bob.states[alice.user] = replace(bob.states[alice.user], sessions={})
+    begin_after(bob, alice)
+    alice.receive(bob.address, of_kind(bob, alice, first))
+    assert alice.current_id(bob) == bob.current_id(alice)
+
+
+@pytest.mark.parametrize("first", KINDS)
+def test_of_two_sessions_that_the_peer_began_the_later_one_stays(first: ContentKind) -> None:
+    alice, bob = talking()
+    begin_after(bob, alice)
+    earlier = of_kind(bob, alice, first)
+    bob.begin(alice)
+    alice.receive(bob.address, of_kind(bob, alice, ContentKind.DELIVERED))
+    alice.receive(bob.address, earlier)
+    assert alice.current_id(bob) == bob.current_id(alice)
