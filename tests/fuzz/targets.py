@@ -24,21 +24,38 @@ from client_sdk.core.session import Session, accept_session, decrypt, handshake_
 from client_sdk.core.signatures import verify_bundle, verify_device_list, verify_endorsements
 from client_sdk.core.state_format import parse_record, serialize_record
 from client_sdk.machine.device import DEVICE_RECORD, encode_device
+from client_sdk.machine.linking import LINKING_RECORD
+from client_sdk.transport.errors import InvalidBrokerUrlError
+from client_sdk.transport.urls import parse_broker_url
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import DEVICE_LIST, PREKEY_BUNDLE
 from client_sdk.wire.codec import Codec, encode
-from client_sdk.wire.content import decode_message_body, encode_message_body, pad, unpad
+from client_sdk.wire.content import (
+    decode_copy_body,
+    decode_message_body,
+    encode_message_body,
+    pad,
+    unpad,
+)
 from client_sdk.wire.envelope import ENVELOPE, Envelope, EnvelopeKind
 from client_sdk.wire.errors import InvalidInvitationError, InvalidNameError, ProtocolError
-from client_sdk.wire.ids import EnvelopeId, parse_user, split_address
-from client_sdk.wire.invitation import format_invitation, parse_invitation
+from client_sdk.wire.ids import DeviceNumber, EnvelopeId, parse_user, split_address
+from client_sdk.wire.invitation import (
+    ReturnInvitation,
+    Standing,
+    format_invitation,
+    parse_any_invitation,
+    parse_invitation,
+)
 from client_sdk.wire.limits import MAX_PACKET_BYTES
+from client_sdk.wire.linking import format_link_code, parse_link_code
 from client_sdk.wire.pq_message import decode_pq_message, encode_pq_message
 from tests.fuzz import mqtt
 from tests.unit.machine.machine_parties import make_record
-from tests.unit.wire.samples import INVITATION, RECORDS
+from tests.unit.wire.samples import INVITATION, LINK_CODE, LIST, RECORDS
 from tests.vectors.core_parties import NOW, Party
 from tests.vectors.core_vectors import PATH
+from tests.vectors.layers import waiting_device
 
 FROZEN: Final[dict[str, Any]] = json.loads(PATH.read_text())
 ALICE, BOB = Party("alice"), Party("bob")
@@ -48,6 +65,7 @@ IDS: Final = tuple(EnvelopeId(one["id"]) for one in FROZEN["envelopes"])
 BUNDLE: Final = bytes.fromhex(FROZEN["bundle"])
 FIRST: Final = ENVELOPE.decode(ENVELOPES[0])
 LAST: Final = ENVELOPE.decode(ENVELOPES[3])
+RETURN_INVITATION: Final = ReturnInvitation(INVITATION, Standing(True, DeviceNumber(2), LIST))
 SEALING: Final = HpkeKeyPair.from_private_bytes(ALICE.keys.draw(96))
 
 
@@ -98,6 +116,12 @@ def _message_body(data: bytes) -> None:
     assert encode_message_body(decode_message_body(data)) == data
 
 
+def _copy_body(data: bytes) -> None:
+    copy = decode_copy_body(data)
+    assert encode(copy) == data
+    assert decode_message_body(encode_message_body(copy.message)) == copy.message
+
+
 def _header(data: bytes) -> None:
     try:
         decoded_header(EnvelopeKind.PREKEY_MESSAGE, data)
@@ -133,7 +157,27 @@ def _name(data: bytes) -> None:
 
 def _invitation(data: bytes) -> None:
     line = _text(data)
-    assert format_invitation(parse_invitation(line)) == line.strip()
+    found = parse_any_invitation(line)
+    assert format_invitation(found) == line.strip()
+    plain = found.invitation if isinstance(found, ReturnInvitation) else found
+    assert parse_invitation(line) == plain
+
+
+def _link_code(data: bytes) -> None:
+    line = _text(data)
+    assert format_link_code(parse_link_code(line)) == line.strip()
+
+
+def _broker_url(data: bytes) -> None:
+    address = parse_broker_url(_text(data))
+    assert 0 < address.port < 2**16
+    assert parse_broker_url(f"{address.scheme}://{address.authority}{address.path}") == address
+
+
+def _linking_record(data: bytes) -> None:
+    record = LINKING_RECORD.decode(data)
+    assert encode(record) == data
+    assert record.code.address
 
 
 def _recovery_code(data: bytes) -> None:
@@ -231,6 +275,7 @@ TARGETS: Final[dict[str, Target]] = {
     ),
     "padding": Target(_padding, _PROTOCOL, (pad(b""), pad(b"text"), pad(bytes(300)))),
     "message text": Target(_message_body, _PROTOCOL, (encode(RECORDS["message body"][1]),)),
+    "text of a copy": Target(_copy_body, _PROTOCOL, (encode(RECORDS["copy body"][1]),)),
     "header": Target(_header, _PROTOCOL, (FIRST.header, LAST.header)),
     "topic": Target(
         _topic,
@@ -246,6 +291,22 @@ TARGETS: Final[dict[str, Target]] = {
     "invitation": Target(
         _invitation, (InvalidInvitationError,), (format_invitation(INVITATION).encode(),)
     ),
+    "return invitation": Target(
+        _invitation, (InvalidInvitationError,), (format_invitation(RETURN_INVITATION).encode(),)
+    ),
+    "link code": Target(
+        _link_code, (InvalidInvitationError,), (format_link_code(LINK_CODE).encode(),)
+    ),
+    "broker address": Target(
+        _broker_url,
+        (InvalidBrokerUrlError,),
+        (
+            b"mqtt://127.0.0.1:1883",
+            b"mqtts://mq.example.org",
+            b"ws://[::1]:8080/mqtt",
+            b"wss://mq.example.org/a/b",
+        ),
+    ),
     "recovery code": Target(
         _recovery_code, (InvalidRecoveryCodeError,), (FROZEN["recovery_code"].encode(),)
     ),
@@ -257,6 +318,9 @@ TARGETS: Final[dict[str, Target]] = {
         weight=0.5,
     ),
     "own device": Target(_own_device, _PROTOCOL, (encode_device(make_record("alice")),)),
+    "device that waits to be linked": Target(
+        _linking_record, _PROTOCOL, (encode(waiting_device()),)
+    ),
     "device list with signatures": Target(
         _device_list, _PROTOCOL, (encode(BOB.device_list()),), weight=0.5
     ),

@@ -23,15 +23,29 @@ from client_sdk.core.session import Session
 from client_sdk.core.session_record import SessionRecord, add_archived
 from client_sdk.core.state_format import serialize_record
 from client_sdk.machine.device import DeviceRecord, encode_device
-from client_sdk.machine.opening import replay_digest
+from client_sdk.machine.linking import LinkingRecord
+from client_sdk.machine.opening import position_of, replay_digest
 from client_sdk.wire import topics
 from client_sdk.wire.bundle import device_list_hash, list_mark
+from client_sdk.wire.codec import encode
 from client_sdk.wire.content import pad
 from client_sdk.wire.enrollment import enroll_info, enrolled_info
+from client_sdk.wire.envelope import Envelope, EnvelopeKind
 from client_sdk.wire.ids import DirectoryId, EnvelopeId, EventId, InvitationId, RequestId, SessionId
 from client_sdk.wire.invitation import password_text, secret_hash
+from client_sdk.wire.linking import grant_info
 from client_sdk.wire.pq_message import PqChunk, PqMessage, PqPart, encode_pq_message
-from tests.unit.wire.samples import ALICE_1, BOB_127, HANDSHAKE, ID, INVITATION, LIST, fill
+from tests.unit.wire.samples import (
+    ALICE_1,
+    BOB_127,
+    HANDSHAKE,
+    ID,
+    INVITATION,
+    LINK_CODE,
+    LIST,
+    RATCHET,
+    fill,
+)
 from tests.vectors.core_parties import NOW, Party, established, receive, send, start
 
 PATH: Final = Path(__file__).with_name("layers.json")
@@ -63,6 +77,23 @@ def own_device() -> DeviceRecord:
         role="doctor",
         name="Dr. Ålice",
     )
+
+
+def waiting_device() -> LinkingRecord:
+    return LinkingRecord(
+        code=LINK_CODE,
+        signing_private=fill(32, 1),
+        identity_private=fill(32, 2),
+        credential=fill(32, 3),
+        stream_id=fill(8, 4),  # type: ignore[arg-type]
+        nonce=fill(16, 5),
+        reply_private=fill(96, 6),
+    )
+
+
+def named_envelope() -> Envelope:
+    header = RATCHET._replace(pq_message=encode_pq_message(PqMessage(1, 2)))
+    return Envelope(1, 1, EnvelopeKind.MESSAGE, encode(header), bytes(272))
 
 
 def chunk(part: PqPart) -> PqMessage:
@@ -97,6 +128,11 @@ LAYERS: Final[dict[str, Callable[[], bytes]]] = {
     "stored hash of a login": lambda: secret_hash("password"),
     "topics": lambda: "\n".join(EVERY_TOPIC).encode(),
     "own device": lambda: encode_device(own_device()),
+    "proof of a link's offer": lambda: kdf.link_offer_mac(ONE, b"offer"),
+    "proof of a link's grant": lambda: kdf.link_grant_mac(ONE, b"grant"),
+    "HPKE info of a sealed grant": lambda: grant_info(LINK_CODE),
+    "device that waits to be linked": lambda: encode(waiting_device()),
+    "position of an envelope": lambda: position_of(named_envelope()),
 }
 
 

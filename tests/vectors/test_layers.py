@@ -1,7 +1,7 @@
 """Each layer's bytes are frozen by themselves: the one test that fails names the layer."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -9,10 +9,23 @@ from client_sdk.core import kdf
 from client_sdk.core.pq_ratchet import Answering, Collecting, Drawing, Offering
 from client_sdk.core.state_format import parse_record, serialize_record
 from client_sdk.machine.device import DEVICE_RECORD
+from client_sdk.machine.linking import stored_device
 from client_sdk.wire.pq_message import decode_pq_message, encode_pq_message
-from tests.vectors.layers import LAYERS, PATH, own_device
+from tests.vectors.layers import LAYERS, PATH, own_device, waiting_device
 
 FROZEN: dict[str, Any] = json.loads(PATH.read_text())
+LABELS: Final = {
+    "HANDSHAKE_LABEL": "HKDF of a handshake",
+    "ROOT_LABEL": "root step",
+    "PQ_ROOT_LABEL": "post-quantum root step",
+    "PQ_EPOCH_LABEL": "post-quantum epoch step",
+    "EPOCH_KEY_LABEL": "post-quantum epoch key",
+    "CHAIN_LABEL": "chain step",
+    "MESSAGE_LABEL": "message key",
+    "SESSION_TAG_LABEL": "session tag",
+    "LINK_OFFER_LABEL": "proof of a link's offer",
+    "LINK_GRANT_LABEL": "proof of a link's grant",
+}
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -55,27 +68,31 @@ def test_the_frozen_states_have_every_stage_and_every_optional_part() -> None:
 def test_frozen_bytes_are_read_as_well() -> None:
     frozen = {name: bytes.fromhex(value) for name, value in FROZEN["layers"].items()}
     assert DEVICE_RECORD.decode(frozen["own device"]) == own_device()
+    assert stored_device(frozen["device that waits to be linked"]) == waiting_device()
     for name, data in frozen.items():
         if name.startswith("post-quantum message"):
             assert encode_pq_message(decode_pq_message(data)) == data
 
 
-@pytest.mark.parametrize(
-    ("label", "layer"),
-    [
-        ("HANDSHAKE_LABEL", "HKDF of a handshake"),
-        ("ROOT_LABEL", "root step"),
-        ("PQ_ROOT_LABEL", "post-quantum root step"),
-        ("PQ_EPOCH_LABEL", "post-quantum epoch step"),
-        ("EPOCH_KEY_LABEL", "post-quantum epoch key"),
-        ("CHAIN_LABEL", "chain step"),
-        ("MESSAGE_LABEL", "message key"),
-        ("SESSION_TAG_LABEL", "session tag"),
-    ],
-)
+@pytest.mark.parametrize(("label", "layer"), LABELS.items())
 def test_a_changed_label_fails_the_vector_of_its_layer_and_no_other(
     monkeypatch: pytest.MonkeyPatch, label: str, layer: str
 ) -> None:
+    assert failed_with(monkeypatch, label) == [layer]
+
+
+def test_a_changed_label_of_the_checksum_fails_it_and_the_recovery_code_that_ends_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed = failed_with(monkeypatch, "RECOVERY_CHECK_LABEL")
+    assert failed == ["checksum of a recovery code", "recovery code"]
+
+
+def test_every_label_has_a_vector() -> None:
+    labels = {name for name in vars(kdf) if name.endswith("_LABEL")}
+    assert labels == {*LABELS, "RECOVERY_CHECK_LABEL"}
+
+
+def failed_with(monkeypatch: pytest.MonkeyPatch, label: str) -> list[str]:
     monkeypatch.setattr(kdf, label, getattr(kdf, label) + b"!")
-    failed = [name for name, make in LAYERS.items() if make().hex() != FROZEN["layers"][name]]
-    assert failed == [layer]
+    return [name for name, make in LAYERS.items() if make().hex() != FROZEN["layers"][name]]

@@ -14,6 +14,7 @@ from client_sdk.core.ratchet import MAX_SKIPPED_KEYS
 from client_sdk.core.session import Session
 from client_sdk.core.session_record import MAX_ARCHIVED_SESSIONS, SessionRecord, add_archived
 from client_sdk.core.state_format import (
+    _LINK,
     HEARD_VERSION,
     MAX_STATE_BYTES,
     STATE_VERSION,
@@ -21,8 +22,8 @@ from client_sdk.core.state_format import (
     serialize_record,
 )
 from client_sdk.wire.codec import encode
-from client_sdk.wire.errors import OperationalError
-from client_sdk.wire.ids import SessionId
+from client_sdk.wire.errors import MalformedError, OperationalError, TooLargeError
+from client_sdk.wire.ids import DeviceAddress, SessionId
 from client_sdk.wire.pq_message import PQ_CHUNKS
 from tests.vectors.core_parties import NOW, Party, established, receive, send, start
 
@@ -292,3 +293,16 @@ def test_when_the_peer_sealed_last_is_kept_beside_the_sessions(heard_at: int) ->
     assert parse_record(data) == record
     with pytest.raises(StateFormatError):
         parse_record(data[:5])
+
+
+def test_a_link_has_at_most_256_bytes_and_the_longest_names_fit() -> None:
+    with pytest.raises(MalformedError):
+        _LINK.decode(bytes(256))
+    with pytest.raises(TooLargeError):
+        _LINK.decode(bytes(257))
+    session = parse_record(DATA).current
+    assert session is not None
+    longest = DeviceAddress("u" * 32 + "-127")
+    link = replace(session.link, local=longest, remote=longest)
+    data = serialize_record(SessionRecord(session._replace(link=link)))
+    assert parse_record(data).current == session._replace(link=link)

@@ -1,6 +1,7 @@
 """How one open device receives and receipts, seen from its broker and its directory."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,16 +10,20 @@ from client_sdk.core.chain import MAX_JUMP
 from client_sdk.delivery import senders as senders_module
 from client_sdk.delivery.clock import now_ms
 from client_sdk.delivery.inbox import MAX_QUEUED_BYTES
+from client_sdk.delivery.list_watch import ListWatch
 from client_sdk.delivery.pace import Pace
 from client_sdk.delivery.senders import SenderLookup
 from client_sdk.machine import sending as sending_module
 from client_sdk.machine.changes import Changes
 from client_sdk.machine.events import Delivered, Gap, Read
 from client_sdk.machine.opening import Arrived, handshake_wanted
+from client_sdk.machine.received import Opened
 from client_sdk.machine.rows import MessageState, ReceiptDue
 from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.errors import StorageFullError
 from client_sdk.transport.ports import Incoming
+from client_sdk.wire.bundle import list_mark
+from client_sdk.wire.content import ListMark
 from client_sdk.wire.directory import Status
 from client_sdk.wire.envelope import Envelope
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
@@ -28,6 +33,7 @@ from tests.simulation.memory_broker import MemoryBroker
 from tests.simulation.small_directory import SmallDirectory
 from tests.unit.delivery.rooms import ALICE, BOB, SLOW, Room
 from tests.unit.machine.machine_parties import empty_state, make_party
+from tests.unit.wire.samples import CONTENT_SAMPLE
 
 
 async def test_mail_is_committed_then_cleared_then_receipted(room: Room) -> None:
@@ -265,6 +271,43 @@ async def test_8_mib_of_unknown_senders_wait_in_memory_and_not_one_byte_more() -
             await asyncio.sleep(0.02)
         assert kept("w4", limit) == limit
         asking.cancel()
+
+
+async def test_500_envelopes_of_an_unknown_sender_wait_in_memory_and_not_one_more() -> None:
+    directory = SmallDirectory()
+    async with device("bob", MemoryBroker(directory), directory, start=False) as bob:
+        lookup = SenderLookup(bob.context)
+
+        def kept(user: str) -> int:
+            topic = InboxTopic(bob.context.own.address, DeviceAddress(f"{user}-1"), EnvelopeId("e"))
+            assert lookup.look_up(Arrived(topic, Envelope(1, 1, 1, b"", b""), b""), b"1")
+            return len(lookup._pending[UserName(user)])
+
+        counts = [kept("w1") for _ in range(501)]
+        assert counts[-2:] == [500, 500]
+        assert counts[-3] == 499
+        assert kept("w2") == 1
+
+
+async def test_four_newer_lists_of_a_user_are_asked_for_in_a_minute_and_no_fifth() -> None:
+    directory = SmallDirectory()
+    async with device("bob", MemoryBroker(directory), directory, start=False) as bob:
+        watch, own = ListWatch(bob.context), bob.context.own.record.device_list
+        topic = InboxTopic(bob.context.own.address, DeviceAddress("alice-1"), EnvelopeId("e"))
+        arrived = Arrived(topic, Envelope(1, 1, 1, b"", b""), b"")
+        alices = make_party("alice").own.record.device_list
+
+        async def asked(user: str, version: int) -> int:
+            content = CONTENT_SAMPLE._replace(
+                sender_list=ListMark(version, bytes(16)), recipient_list=list_mark(own)
+            )
+            state = replace(empty_state(UserName(user)), device_list=alices)
+            await watch.heard(state, [Opened(arrived, content, Changes())])
+            return bob.context.stale_lists.qsize()
+
+        assert [await asked("alice", 100 + number) for number in range(5)] == [1, 2, 3, 4, 4]
+        assert await asked("carol", 100) == 5
+        assert await asked("alice", 100) == 5
 
 
 async def test_a_message_too_far_ahead_waits_on_the_broker_for_those_before_it(

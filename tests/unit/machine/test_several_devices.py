@@ -331,6 +331,31 @@ def test_a_message_that_was_under_way_when_an_account_key_was_replaced_still_ope
     assert bob.handed_over == ["under the old key"]
 
 
+@pytest.mark.parametrize("replaced", [3, 4])
+def test_a_handshake_may_be_for_one_of_the_four_newest_account_keys(replaced: int) -> None:
+    (alice,), (bob,) = pair_of_households(1)
+    sent, _ = write_to(bob, [alice], "to an old key")
+    for _ in range(replaced):
+        rekeyed(alice, 1)
+    if replaced < 4:
+        alice.receive(bob.address, sent["alice-1"])
+        assert alice.handed_over == ["to an old key"]
+    else:
+        with pytest.raises(AuthenticationError):
+            alice.receive(bob.address, sent["alice-1"])
+
+
+def test_a_handshake_that_names_the_present_list_counts_for_its_account_key_alone() -> None:
+    (alice,), (bob,) = pair_of_households(1)
+    sent, _ = write_to(bob, [alice], "to an old key")
+    named = list_of(alice).version
+    newest = rekeyed(alice, 1)
+    record = alice.own.record._replace(device_list=newest._replace(version=named))
+    alice.own = replace(alice.own, record=record)
+    with pytest.raises(AuthenticationError):
+        alice.receive(bob.address, sent["alice-1"])
+
+
 def test_a_handshake_for_a_foreign_account_key_is_refused_after_every_superseded_one() -> None:
     alices, (bob,) = pair_of_households(2)
     rekeyed(alices[0], 1, 2)
