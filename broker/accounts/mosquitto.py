@@ -51,8 +51,8 @@ class MosquittoAccounts:
     async def settle(self) -> None:
         """Write the files if they have changed and have them read, see ``Accounts``.
 
-        They are read at the first call, too, and where another program wrote them as they are to be:
-        that they are right does not say that Mosquitto has read them.
+        They are read at the first call, too, and where another program wrote them as they are to
+        be: that they are right does not say that Mosquitto has read them.
 
         Raises:
             DataDirectoryError: A file cannot be written, or Mosquitto not be signalled.

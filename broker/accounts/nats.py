@@ -27,7 +27,8 @@ _log = get_logger(__name__)
 
 
 async def answer_logins(login: NatsLogin, responder: Responder) -> None:
-    """Answer logins until cancelled; a server that is away is waited for."""
+    """Answer logins until cancelled; a server that is away is waited for, which is told once."""
+    told = ""
     while True:
         try:
             async with connected(login) as connection:
@@ -37,10 +38,13 @@ async def answer_logins(login: NatsLogin, responder: Responder) -> None:
                     QUEUE,
                 )
                 await connection.flush()
+                told = ""
                 _log.debug("answering logins")
                 await asyncio.Event().wait()
         except NatsError as error:
-            _log.warning("logins are not answered", reason=str(error))
+            if str(error) != told:
+                told = str(error)
+                _log.warning("logins are not answered", reason=told)
         await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -14,6 +14,9 @@ from client_sdk.wire.errors import OperationalError
 ANSWER_SECONDS: Final = 2.0
 """What NATS answers by itself, it answers within milliseconds."""
 
+OLDEST_SERVER: Final = (2, 12, 6)
+"""Older ones let one login take another's session (CVE-2026-33215)."""
+
 MAX_LINE_BYTES: Final = 64 * 1024
 MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 """A list of connections is long."""
@@ -51,10 +54,16 @@ class NatsConnection:
         self._numbers = 0
 
     async def log_in(self, login: NatsLogin) -> None:
-        """Log in; raises NatsError where that is refused."""
+        """Log in; raises NatsError where that is refused, or the server is too old."""
         info = await self._reader.readline()
         if not info.startswith(b"INFO "):
             raise NatsError(f"port {login.port} does not speak NATS; check nats_port")
+        version = _version(info)
+        if version < OLDEST_SERVER:
+            have, need = (".".join(map(str, one)) for one in (version, OLDEST_SERVER))
+            raise NatsError(
+                f"nats-server on port {login.port} is {have}; {need} or newer is needed"
+            )
         options = {
             "user": login.user,
             "pass": login.password,
@@ -205,3 +214,11 @@ def _first(errors: BaseException) -> str:
         errors = errors.exceptions[0]
     known = isinstance(errors, NatsError)
     return str(errors) if known else f"the connection to nats-server failed ({errors!r})"
+
+
+def _version(info: bytes) -> tuple[int, ...]:
+    try:
+        told = str(json.loads(info[5:])["version"])
+        return tuple(int(part) for part in told.split("-", maxsplit=1)[0].split("."))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NatsError("nats-server does not tell its version; check nats_port") from error

@@ -29,6 +29,7 @@ from client_sdk.machine.received import Arrived, HandshakeInput, Opened
 from client_sdk.machine.rows import AcceptedHandshake, PrekeyKind
 from client_sdk.machine.state import PeerState
 from client_sdk.machine.streams import newest_sequence
+from client_sdk.wire.bundle import MAX_CLOCK_SKEW_MS
 from client_sdk.wire.content import CONTENT, Content, ContentKind, unpad
 from client_sdk.wire.envelope import ENVELOPE, Envelope, HandshakeHeader, PrekeyHeader
 from client_sdk.wire.healing import RESEND_REQUEST
@@ -115,7 +116,7 @@ def open_envelope(
             raise UnknownSessionError("no session with the sender fits this envelope")
         session, padded = decrypt(known, arrived.topic.envelope_id, arrived.envelope)
         content = _content(padded)
-        moved = heard(update(record, session), content.sent_at)
+        moved = _heard(update(record, session), content, now)
         return _with_record(state, sender, moved), Opened(arrived, content, Changes())
     begun = begun_session(own, state, sender, handshake)
     session, padded = decrypt(begun, arrived.topic.envelope_id, arrived.envelope)
@@ -129,7 +130,7 @@ def open_envelope(
         prekeys_spent=handshake.spent,
         handshakes=(_remembered(handshake.header.handshake),),
     )
-    moved = heard(moved, content.sent_at)
+    moved = _heard(moved, content, now)
     return _with_record(state, sender, moved), Opened(arrived, content, changes)
 
 
@@ -161,6 +162,11 @@ def _becomes_current(
     if content.sent_at > record.heard_at:
         return True
     return current.role is Role.INITIATOR and crossing(current, session)
+
+
+def _heard(record: SessionRecord, content: Content, now: int) -> SessionRecord:
+    # A clock that was ahead for a moment must not have all that comes later taken for late.
+    return heard(record, min(content.sent_at, now + MAX_CLOCK_SKEW_MS))
 
 
 def _remembered(handshake: HandshakeHeader) -> AcceptedHandshake:

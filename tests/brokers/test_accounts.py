@@ -14,10 +14,13 @@ from typing import TypeVar
 import pytest
 
 from broker.accounts import nats
-from broker.accounts.mosquitto import write_accounts
+from broker.accounts.mosquitto import MosquittoAccounts, write_accounts
+from broker.accounts.nats_client import NatsError, NatsLogin, connected
 from broker.errors import DataDirectoryError
 from broker.serve_other import Kept, keep_accounts
 from client_sdk.wire.invitation import secret_hash
+from client_sdk.wire.verifier import split_credential, stored_credential
+from keydir.stores.credentials import StoredLogin
 from tests.brokers.accounts_deployment import (
     PROMISED_SECONDS,
     SETUP_SECONDS,
@@ -175,6 +178,38 @@ async def test_revoked_while_nobody_kept_the_accounts_is_dropped_when_they_are_k
             await ended(keeping)
             for client in (alice, bob):
                 await client.close()
+
+
+async def test_a_nats_server_that_is_too_old_is_named_and_not_used() -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"version": "2.12.5"}\r\n')
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(NatsError, match=r"is 2\.12\.5; 2\.12\.6 or newer"):
+            async with connected(NatsLogin(port, "user", "password")):
+                pass
+
+
+async def test_a_signal_that_failed_is_sent_again_though_the_files_are_written(
+    tmp_path: Path,
+) -> None:
+    told: list[str] = []
+
+    def reload() -> None:
+        told.append("told")
+        if len(told) == 1:
+            raise DataDirectoryError("of another user")
+
+    accounts = MosquittoAccounts(tmp_path, reload)
+    await accounts.put("alice-1", StoredLogin(*split_credential(stored_credential(new_secret()))))
+    with pytest.raises(DataDirectoryError):
+        await accounts.settle()
+    await accounts.settle()
+    await accounts.settle()
+    assert len(told) == 2
 
 
 async def test_a_server_that_tells_its_connections_late_is_waited_for(

@@ -33,6 +33,7 @@ from client_sdk.machine.pace import MAX_WINDOW_MS, WINDOW_MS, opened_window
 from client_sdk.machine.receiving import plan_receive
 from client_sdk.machine.rows import HealingPace, OutboxEnvelope, PaceKind, ReceiptDue, ResendDue
 from client_sdk.machine.state import PeerState
+from client_sdk.wire.bundle import MAX_CLOCK_SKEW_MS
 from client_sdk.wire.codec import encode
 from client_sdk.wire.content import ContentKind
 from client_sdk.wire.directory import Relation
@@ -306,7 +307,7 @@ def crossed(first: ContentKind, *, answer: ContentKind, talked: bool) -> tuple[P
     return alice, bob
 
 
-def of_kind(bob: Party, alice: Party, kind: ContentKind) -> OutboxEnvelope:
+def of_kind(bob: Party, alice: Party, kind: ContentKind, ahead: int = 0) -> OutboxEnvelope:
     """Return an envelope of bob's: a message, a receipt, or a control content."""
     if kind is ContentKind.MESSAGE:
         return bob.send(alice)
@@ -317,7 +318,7 @@ def of_kind(bob: Party, alice: Party, kind: ContentKind) -> OutboxEnvelope:
     state = bob.states[alice.user]
     drawn = content(state, alice.address)
     body = encode(Resent((EnvelopeId(entropy.draw_id()),)))
-    sealed_at = NOW + next(SEALED_AT)
+    sealed_at = NOW + next(SEALED_AT) + ahead
     settled = control_content(bob.own, state, (kind, body), drawn, sealed_at)
     bob.states[alice.user], envelope = seal_for(state, alice.address, settled, drawn.envelope, NOW)
     return envelope
@@ -359,3 +360,10 @@ def test_of_two_sessions_that_the_peer_began_the_later_one_stays(first: ContentK
     alice.receive(bob.address, of_kind(bob, alice, ContentKind.DELIVERED))
     alice.receive(bob.address, earlier)
     assert alice.current_id(bob) == bob.current_id(alice)
+
+
+def test_a_clock_that_was_years_ahead_counts_for_two_days_at_most() -> None:
+    alice, bob = talking()
+    alice.receive(bob.address, of_kind(bob, alice, ContentKind.RESENT, 10 * MAX_CLOCK_SKEW_MS))
+    record = alice.states[bob.user].sessions[bob.address]
+    assert record.heard_at == alice.now + MAX_CLOCK_SKEW_MS
