@@ -15,6 +15,7 @@ from client_sdk.delivery.pace import Pace
 from client_sdk.delivery.senders import SenderLookup
 from client_sdk.machine import sending as sending_module
 from client_sdk.machine.changes import Changes
+from client_sdk.machine.errors import DeviceListError
 from client_sdk.machine.events import Delivered, Gap, Read
 from client_sdk.machine.opening import Arrived, handshake_wanted
 from client_sdk.machine.received import Opened
@@ -23,8 +24,15 @@ from client_sdk.machine.streams import GAP_TIMEOUT_MS
 from client_sdk.stores.errors import StorageFullError
 from client_sdk.transport.ports import Incoming
 from client_sdk.wire.bundle import list_mark
+from client_sdk.wire.codec import encode
 from client_sdk.wire.content import ListMark
-from client_sdk.wire.directory import Status
+from client_sdk.wire.directory import (
+    DEVICE_LIST_REPLY,
+    FETCH_DEVICE_LIST,
+    Action,
+    SignedRequest,
+    Status,
+)
 from client_sdk.wire.envelope import Envelope
 from client_sdk.wire.ids import DeviceAddress, EnvelopeId, MessageId, UserName
 from client_sdk.wire.topics import InboxTopic
@@ -287,6 +295,39 @@ async def test_500_envelopes_of_an_unknown_sender_wait_in_memory_and_not_one_mor
         assert counts[-2:] == [500, 500]
         assert counts[-3] == 499
         assert kept("w2") == 1
+
+
+class Paging(SmallDirectory):
+    """A directory that has still newer lists in so many answers."""
+
+    left = 0
+
+    def act(self, request: SignedRequest) -> tuple[Status, bytes]:
+        status, body = super().act(request)
+        if request.action != Action.FETCH_DEVICE_LIST or not self.left:
+            return status, body
+        if FETCH_DEVICE_LIST.decode(request.body).user != ALICE:
+            return status, body
+        self.left -= 1
+        return status, encode(DEVICE_LIST_REPLY.decode(body)._replace(more=True))
+
+
+@pytest.mark.parametrize("more", [31, 32])
+async def test_a_directory_is_asked_for_32_pages_of_device_lists_and_no_more(more: int) -> None:
+    directory = Paging()
+    broker = MemoryBroker(directory)
+    directory.register(make_party("alice").own)
+    async with device("bob", broker, directory) as bob:
+        async with asyncio.timeout(10):
+            while not bob.running.engine.connected:  # noqa: ASYNC110 - a test may look
+                await asyncio.sleep(0.02)
+        directory.left = more
+        if more < 32:
+            await bob.context.peers.refresh(ALICE)
+        else:
+            with pytest.raises(DeviceListError, match="more device lists"):
+                await bob.context.peers.refresh(ALICE)
+        assert directory.left == 0
 
 
 async def test_four_newer_lists_of_a_user_are_asked_for_in_a_minute_and_no_fifth() -> None:

@@ -11,6 +11,8 @@ from broker.program import app
 from broker.settings import BrokerSettings
 from keydir.config import DirectorySettings
 
+from client_sdk.wire import limits
+
 ROOT = Path(__file__).parents[3]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
@@ -37,6 +39,28 @@ def test_every_attack_in_the_threat_model_has_a_test() -> None:
     rows = text.split("|---|---|---|\n")[-1].strip().splitlines()
     assert len(rows) > 20
     assert [row for row in rows if not re.search(r"\| `test_\w+` \|$", row)] == []
+
+
+LIMITS = {
+    "MQTT packet": limits.MAX_PACKET_BYTES,
+    "envelope": limits.MAX_ENVELOPE_BYTES,
+    "header": limits.MAX_HEADER_BYTES,
+    "padded content": limits.MAX_PADDED_CONTENT_BYTES,
+    "text in UTF-8, or data": limits.MAX_TEXT_BYTES,
+    "directory request or reply": limits.MAX_DIRECTORY_BYTES,
+    "invitation line, or link code": limits.MAX_INVITATION_CHARACTERS,
+}
+
+
+def test_the_protocol_page_has_the_sizes_that_the_code_has() -> None:
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    table = text.split("| kind | at most |\n|---|---|\n")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (.+) \| (\d+) KiB(?: of characters)? \|$", table, re.MULTILINE)
+    assert len(rows) == len(table.splitlines())
+    assert {kind: int(size) * limits.KIB for kind, size in rows} == LIMITS
+    assert f"A device number is 1 to {limits.MAX_DEVICE_NUMBER}." in text
+    assert f"A user has at most {limits.MAX_DEVICES} devices." in text
+    assert f"oldest first, at most {limits.MAX_SUPERSEDED}." in text
 
 
 def test_security_page_says_plainly_that_there_was_no_audit() -> None:

@@ -4,15 +4,16 @@
 
 from pathlib import Path
 
+import pytest
+
 from client_sdk.machine.changes import Changes
 from client_sdk.stores.errors import StoreError, StoreLockedError
 from client_sdk.stores.sqlite import SqliteStore
-from tests.conftest import FULL
 from tests.contract.client_stores import BOB, outgoing
 
 PASSPHRASE = None  # a key file: no Argon2 for each opening
-FLIPS = 1000 if FULL else 40
-CUTS = 100 if FULL else 10
+FLIPS = pytest.mark.parametrize("flips", [40, pytest.param(1000, marks=pytest.mark.long)])
+CUTS = 20
 TEXTS = [f"text {number} " * 40 for number in range(12)]
 STATES = [TEXTS[:count] for count in range(len(TEXTS) + 1)]
 """What a store may show: each is what some commit left."""
@@ -57,11 +58,14 @@ def spread(size: int, count: int) -> list[int]:
     return sorted({(number * size // count + number * 37) % size for number in range(count)})
 
 
-async def test_a_flipped_bit_is_told_or_changes_nothing_that_is_shown(path: Path) -> None:
+@FLIPS
+async def test_a_flipped_bit_is_told_or_changes_nothing_that_is_shown(
+    path: Path, flips: int
+) -> None:
     await filled(path)
     content = path.read_bytes()
     told = 0
-    offsets = [0, 8, 15, 16, *spread(len(content), FLIPS)]
+    offsets = [0, 8, 15, 16, *spread(len(content), flips)]
     for number, offset in enumerate(offsets):
         changed = bytearray(content)
         changed[offset] ^= 1 << number % 8
@@ -82,8 +86,9 @@ async def test_a_store_cut_anywhere_is_told(path: Path) -> None:
         assert await shown(path) is None, f"cut to {size} bytes"
 
 
+@FLIPS
 async def test_a_store_whose_log_was_deleted_cut_or_changed_shows_no_wrong_text(
-    path: Path, tmp_path: Path
+    path: Path, tmp_path: Path, flips: int
 ) -> None:
     store = SqliteStore.create(path, PASSPHRASE)
     await store.commit(Changes(device=b"the record"))
@@ -107,7 +112,7 @@ async def test_a_store_whose_log_was_deleted_cut_or_changed_shows_no_wrong_text(
     assert await shown(copy) == (b"the record", TEXTS)
     await with_log(None)
     await with_log(b"")
-    for number, offset in enumerate(spread(len(taken["-wal"]), FLIPS)):
+    for number, offset in enumerate(spread(len(taken["-wal"]), flips)):
         changed = bytearray(taken["-wal"])
         changed[offset] ^= 1 << number % 8
         await with_log(bytes(changed))
