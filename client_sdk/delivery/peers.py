@@ -208,10 +208,7 @@ class Peers:
         return start_session(self.own, state, bundle, fresh_session(bundle), now_ms())
 
     async def stop_sending(self, user: UserName) -> None:
-        """Send nothing more to a user of whom two lists of one version were seen; tell the app.
-
-        Of one's own user it is only told.
-        """
+        """Tell of two lists of one version, and send nothing more to whose they are but oneself."""
         async with self.lock(user):
             await self._stop(await self.load(user))
 
