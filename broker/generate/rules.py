@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from broker.errors import UnsafeError
+from broker.public_urls import refused_urls
 from broker.settings import BrokerSettings, is_loopback
 
 MIN_NODES: Final = 3
@@ -32,6 +33,7 @@ def refusals(settings: BrokerSettings) -> Iterator[str]:
     """Yield every reason why no deployment is made of ``settings``; reads no files."""
     rules: tuple[Callable[[BrokerSettings], Iterator[str]], ...] = (
         _exposure,
+        refused_urls,
         _embedded_only,
         _websocket,
         _cluster,

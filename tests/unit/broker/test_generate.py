@@ -74,6 +74,23 @@ def test_no_ready_file_holds_a_secret() -> None:
             {"cluster_nodes": ["a.example:1", "b.example:1", "c.example:1"], "allow_plaintext": 1},
             "tls_ca",
         ),
+        ("nats", {"public_urls": ["foo bar"]}, "public_urls: not a broker address"),
+        (
+            "mosquitto",
+            {"public_urls": ["http://chat.example"]},
+            "public_urls: not a broker address",
+        ),
+        ("nats", {"public_urls": ["ws://chat.example"]}, "allow_plaintext behind a VPN"),
+        (
+            "mosquitto",
+            {
+                "public_urls": ["mqtts://chat.example", "mqtt://chat.example"],
+                "tls_cert": "/tls.crt",
+                "tls_key": "/tls.key",
+                "allow_plaintext": True,
+            },
+            "name mqtts://",
+        ),
         ("mosquitto", {"data_dir": "/da\nta"}, "data_dir"),
         ("nats", {"data_dir": '/da"ta'}, "data_dir"),
         ("mosquitto", {"host": "127.0.0.1#x", "allow_plaintext": True}, "host"),
@@ -86,6 +103,17 @@ def test_what_a_broker_cannot_keep_safely_is_refused(
     assert any(about in text for text in refusals(settings))
     with pytest.raises(UnsafeError):
         require_deployable(settings)
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        {"public_urls": ["mqtt://127.0.0.1:1883", "mqtts://proxy.example"]},
+        {"public_urls": ["mqtt://vpn.example"], "allow_plaintext": True},
+    ],
+)
+def test_what_a_tunnel_proxy_or_vpn_encrypts_may_be_named(taken: dict[str, object]) -> None:
+    assert list(refusals(made("nats", **taken))) == []
 
 
 @pytest.mark.parametrize(("count", "taken"), [(1, False), (3, True), (5, True), (7, False)])
