@@ -17,6 +17,8 @@ from client_sdk.wire.verifier import Verifier
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 INVITATION = InvitationId("a" * 26)
+NODES = ["127.0.0.1:6222", "127.0.0.1:6223", "127.0.0.1:6224"]
+URLS = ["mqtt://127.0.0.1:1883", "mqtt://127.0.0.1:1884"]
 ALICE, BOB = DeviceAddress("alice-1"), DeviceAddress("bob-1")
 
 
@@ -91,6 +93,23 @@ def test_no_ready_file_holds_a_secret() -> None:
             },
             "name mqtts://",
         ),
+        ("nats", {"cluster_nodes": ["a/x:1", "b:2", "c:3"]}, "'a/x:1' is not host:port"),
+        ("nats", {"cluster_nodes": ["u:p@a:1", "b:2", "c:3"]}, "'u:p@a:1' is not host:port"),
+        ("nats", {"cluster_nodes": ['a"\nx:1', "b:2", "c:3"]}, "x:1' is not host:port"),
+        ("nats", {"cluster_nodes": ["a:0", "b:65536", "c:3"]}, "'b:65536' is not host:port"),
+        ("nats", {"ws_origins": ['https://a"]\nport: 1']}, "ws_origins"),
+        ("nats", {"ws_origins": ["https://a\tb"]}, "ws_origins"),
+        ("nats", {"cluster_nodes": ["127.0.0.1:1883", *NODES[1:]]}, "1883 is port, too"),
+        ("nats", {"cluster_nodes": ["127.0.0.1:4222", *NODES[1:]]}, "4222 is nats_port, too"),
+        ("nats", {"cluster_nodes": ["localhost:6222", *NODES]}, "have one port"),
+        ("nats", {"cluster_nodes": NODES}, "public_urls: invitations would name one"),
+        ("nats", {"cluster_nodes": NODES, "public_urls": URLS[:1] * 2}, "at least two"),
+        ("nats", {"cluster_nodes": ["a.example:1", "b.example:1", "c.example:1"]}, "database_url"),
+        (
+            "nats",
+            {"cluster_nodes": ["a.example:1", *NODES[1:]], "database_url": "sqlite:////shared.db"},
+            "database_url: a.example",
+        ),
         ("mosquitto", {"data_dir": "/da\nta"}, "data_dir"),
         ("nats", {"data_dir": '/da"ta'}, "data_dir"),
         ("mosquitto", {"host": "127.0.0.1#x", "allow_plaintext": True}, "host"),
@@ -120,7 +139,7 @@ def test_what_a_tunnel_proxy_or_vpn_encrypts_may_be_named(taken: dict[str, objec
 def test_a_cluster_has_three_or_five_nodes(count: int, taken: bool) -> None:
     nodes = [f"127.0.0.1:{6222 + number}" for number in range(count)]
     assert (count <= MAX_NODES) or not taken
-    assert (list(refusals(made("nats", cluster_nodes=nodes))) == []) is taken
+    assert (list(refusals(made("nats", cluster_nodes=nodes, public_urls=URLS))) == []) is taken
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "mq1.example"])
