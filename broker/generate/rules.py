@@ -1,10 +1,11 @@
 """Which settings another broker than ours cannot keep, or only unsafely: refused, never ignored."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from broker.errors import UnsafeError
+from broker.generate.mosquitto import MIN_QUEUED_MESSAGES
 from broker.public_urls import refused_urls
 from broker.settings import MAX_PORT, BrokerSettings, is_loopback
 
@@ -16,6 +17,14 @@ MAX_NODES: Final = 5
 
 MIN_CLUSTER_URLS: Final = 2
 """A device goes on to another node only where its invitation named one."""
+
+KEPT_LIMITS: Final[Mapping[str, frozenset[str]]] = {
+    "mosquitto": frozenset(
+        {"max_connections", "max_packet_bytes", "max_inflight", "max_queue_messages"}
+    ),
+    "nats": frozenset({"max_connections", "max_packet_bytes", "max_waiting_bytes"}),
+}
+"""The limits that a generated configuration has."""
 
 _UNQUOTABLE: Final = frozenset('"\\$#')
 """Printable characters that end or change a value in one of the two formats."""
@@ -43,6 +52,7 @@ def refusals(settings: BrokerSettings) -> Iterator[str]:
         _websocket,
         _cluster,
         _values,
+        _limits,
     )
     for rule in rules:
         yield from rule(settings)
@@ -142,6 +152,24 @@ def _values(settings: BrokerSettings) -> Iterator[str]:
     for name, value in values:
         if not is_quotable(value):
             yield f"{name}: {value!r} has a character that a configuration file cannot hold"
+
+
+def _limits(settings: BrokerSettings) -> Iterator[str]:
+    if settings.broker == "embedded":
+        return
+    kept = KEPT_LIMITS[settings.broker]
+    for name in sorted(settings.limits.model_fields_set - kept):
+        yield (
+            f"limits.{name}: {settings.broker} cannot keep it: leave it out; it keeps"
+            f" {', '.join(sorted(kept))}"
+        )
+    queued = settings.limits.max_queue_messages
+    given = "max_queue_messages" in settings.limits.model_fields_set & kept
+    if given and queued < MIN_QUEUED_MESSAGES:
+        yield (
+            f"limits.max_queue_messages: {settings.broker} would drop what waits beyond {queued}"
+            f" without a word: leave it out, or set it to {MIN_QUEUED_MESSAGES} or more"
+        )
 
 
 def is_quotable(value: str) -> bool:

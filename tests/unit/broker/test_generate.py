@@ -9,6 +9,7 @@ from broker.errors import UnsafeError
 from broker.generate import mosquitto, nats
 from broker.generate.rights import Rights, device_rights, rights_of
 from broker.generate.rules import MAX_NODES, refusals, require_deployable
+from broker.limits import BrokerLimits
 from broker.settings import BrokerSettings
 from broker.settings_sources import load_settings
 from client_sdk.wire import topics
@@ -110,6 +111,10 @@ def test_no_ready_file_holds_a_secret() -> None:
             {"cluster_nodes": ["a.example:1", *NODES[1:]], "database_url": "sqlite:////shared.db"},
             "database_url: a.example",
         ),
+        ("mosquitto", {"limits": {"max_waiting_bytes": 1 << 30}}, "limits.max_waiting_bytes"),
+        ("mosquitto", {"limits": {"max_queue_messages": 99_999}}, "100000 or more"),
+        ("nats", {"limits": {"max_queue_messages": 100_000}}, "limits.max_queue_messages"),
+        ("nats", {"limits": {"max_age_seconds": 60}}, "limits.max_age_seconds"),
         ("mosquitto", {"data_dir": "/da\nta"}, "data_dir"),
         ("nats", {"data_dir": '/da"ta'}, "data_dir"),
         ("mosquitto", {"host": "127.0.0.1#x", "allow_plaintext": True}, "host"),
@@ -133,6 +138,16 @@ def test_what_a_broker_cannot_keep_safely_is_refused(
 )
 def test_what_a_tunnel_proxy_or_vpn_encrypts_may_be_named(taken: dict[str, object]) -> None:
     assert list(refusals(made("nats", **taken))) == []
+
+
+@pytest.mark.parametrize("broker", ["mosquitto", "nats"])
+def test_a_limit_is_taken_where_the_configuration_changes_with_it(broker: str) -> None:
+    texts = {"mosquitto": mosquitto.configuration, "nats": nats.configuration}
+    for name, value in BrokerLimits():
+        limits = BrokerLimits().model_copy(update={name: value + 100_000})
+        changed = made(broker).model_copy(update={"limits": limits})
+        kept = texts[broker](changed, Path("/out")) != texts[broker](made(broker), Path("/out"))
+        assert (list(refusals(changed)) == []) is kept, name
 
 
 @pytest.mark.parametrize(("count", "taken"), [(1, False), (3, True), (5, True), (7, False)])
