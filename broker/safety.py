@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from broker.directory import directory_of
 from broker.errors import DataDirectoryError, UnsafeError
 from broker.logins import read_logins
+from broker.public_urls import refused_urls
 from broker.settings import BrokerSettings, is_loopback
 from broker.tls import EXPIRY_WARNING, TlsFileError, read_chain, server_context, wall_clock
 from keydir.data import KEYS_FILE, LOGIN_FILE
@@ -59,6 +60,8 @@ def unsafe(settings: BrokerSettings) -> Iterator[Finding]:
 def unsafe_files(settings: BrokerSettings) -> Iterator[Finding]:
     """Yield what ``unsafe`` does, whoever can log in by now: for what is started later."""
     yield from _exposure(settings)
+    for text in refused_urls(settings):
+        yield Finding(Level.REFUSED, "public_urls", text)
     yield from _private(settings)
     yield from _certificate(settings)
 

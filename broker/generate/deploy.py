@@ -3,6 +3,7 @@
 import os
 import pwd
 import secrets
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -17,7 +18,7 @@ from broker.errors import DataDirectoryError, UnsafeError
 from broker.generate import mosquitto, nats
 from broker.generate.files import make_folder, write_private
 from broker.generate.routes import unfit_certificate
-from broker.generate.rules import require_deployable
+from broker.generate.rules import is_quotable, require_deployable
 from broker.safety import Level, unsafe_files
 from broker.settings import BrokerSettings
 from client_sdk.entropy import draw_bytes
@@ -28,6 +29,7 @@ from keydir.stores.server_credentials import open_credentials
 ACCOUNTS_FILE: Final = "accounts.json"
 """What ``ratchetmq accounts nats`` knows."""
 
+_WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 SEED_BYTES: Final = 32
 _Password = Annotated[str, Field(min_length=43, max_length=43, repr=False)]
 
@@ -78,6 +80,7 @@ def write_deployment(settings: BrokerSettings, folder: Path) -> tuple[Path, ...]
         OperationalError: A folder, file or the directory's database cannot be used.
     """
     require_safe_deployment(settings)
+    _require_own(folder.absolute())
     whole = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
     if not whole.cluster_nodes:
         prepare_directory(directory_of(whole))
@@ -89,6 +92,19 @@ def write_deployment(settings: BrokerSettings, folder: Path) -> tuple[Path, ...]
     if whole.broker == "mosquitto":
         return (_write_mosquitto(whole, folder),)
     return _write_nats(whole, folder)
+
+
+def _require_own(folder: Path) -> None:
+    if not is_quotable(str(folder)):
+        raise UnsafeError(
+            f"--out: {str(folder)!r} has a character that a configuration file cannot hold; nothing"
+            " was written: name another folder"
+        )
+    if folder.exists() and (mode := stat.S_IMODE(folder.stat().st_mode)) & _WRITTEN_BY_OTHERS:
+        raise UnsafeError(
+            f"--out: {folder} can be written to by others (mode {mode:o}), who could put files of"
+            " theirs there; nothing was written: chmod 700 it, or name another folder"
+        )
 
 
 def device_url(settings: BrokerSettings) -> str:

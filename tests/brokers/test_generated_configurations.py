@@ -62,6 +62,7 @@ async def test_the_ready_settings_are_loaded_with_a_certificate(
         "tls_key": key,
         "tls_ca": None,
         "cluster_nodes": (),
+        "database_url": None,
     }
     settings = ready.model_copy(update=changed)
     (config,) = deployed(settings, tmp_path / "out")
@@ -102,6 +103,25 @@ def test_the_command_refuses_what_is_unsafe_and_writes_nothing(tmp_path: Path) -
     assert not out.exists()
     assert not (tmp_path / "data").exists()
     assert run("config", "amqtt", "--data", str(tmp_path / "data"), "--out", str(out)).code == 2
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o1777])
+def test_a_folder_that_others_write_to_is_refused(mode: int, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    out.chmod(mode)
+    refused = run("config", "nats", "--data", str(tmp_path / "data"), "--out", str(out))
+    assert refused.code == 2
+    assert f"--out: {out} can be written to by others" in refused.err
+    assert list(tmp_path.rglob("*")) == [out]
+
+
+def test_a_folder_whose_name_ends_a_value_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / 'o"ut'
+    refused = run("config", "nats", "--data", str(tmp_path / "data"), "--out", str(out))
+    assert refused.code == 2
+    assert "--out" in refused.err
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_certificate_that_others_can_read_is_refused(tmp_path: Path) -> None:

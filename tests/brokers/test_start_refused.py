@@ -74,6 +74,20 @@ async def test_a_server_beyond_loopback_without_tls_is_refused(served: Path) -> 
     await refused(settings, UnsafeError, "beyond loopback and there is no TLS")
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("foo bar", "not a broker address"),
+        ("mqtt://chat.example", "beyond loopback and without TLS"),
+    ],
+)
+async def test_an_address_that_invitations_must_not_name_is_refused(
+    served: Path, url: str, words: str
+) -> None:
+    settings = BrokerSettings(data_dir=served, port=0, public_urls=(url,))
+    await refused(settings, UnsafeError, f"public_urls: .*{words}")
+
+
 def test_plaintext_beyond_loopback_is_taken_where_it_is_asked_for(served: Path) -> None:
     settings = BrokerSettings(data_dir=served, host=ANYWHERE, port=0, allow_plaintext=True)
     require_safe(settings)

@@ -3,6 +3,7 @@
 They take their turns on one data folder: the same logins, keys and devices on every broker.
 """
 
+import json
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -68,13 +69,15 @@ async def _serve(name: str, folder: Path) -> AsyncIterator[Deployment]:
 @asynccontextmanager
 async def _cluster(_: str, folder: Path) -> AsyncIterator[Deployment]:
     server = nats_program(folder)
-    routes = [f'"127.0.0.1:{port}"' for port in free_ports(NODES)]
+    free = free_ports(2 * NODES)
+    ports, routes = free[:NODES], [f'"127.0.0.1:{port}"' for port in free[NODES:]]
+    urls = tuple(f"mqtt://127.0.0.1:{port}" for port in ports)
     out = folder / "cluster"
     async with AsyncExitStack() as stack:
-        nodes, ports = [], []
-        for node in range(NODES):
-            port, nats_port = free_ports(2)
-            more = f"cluster_nodes = [{', '.join(routes)}]\n"
+        nodes = []
+        for node, port in enumerate(ports):
+            (nats_port,) = free_ports(1)
+            more = f"cluster_nodes = [{', '.join(routes)}]\npublic_urls = {json.dumps(urls)}\n"
             file = _settings("nats", folder, port, nats_port, more)
             made = ratchetmq("config", "nats", "--config", file, "--out", out)
             async with running_process(made) as making:
@@ -85,10 +88,8 @@ async def _cluster(_: str, folder: Path) -> AsyncIterator[Deployment]:
             shutil.copy(file, first)
             running = running_process((server, "-c", str(config)), out / f"log-{node + 1}")
             nodes.append(await stack.enter_async_context(running))
-            ports.append(port)
         for port, node in zip(ports, nodes, strict=True):
             await until_open(port, node)
-        urls = tuple(f"mqtt://127.0.0.1:{port}" for port in ports)
         beside = ("--config", folder / "settings-1.toml", "--out", out, "--json")
         accounts = await _started(stack, "accounts", "nats", *beside)
         reached = [part for url in urls for part in ("--broker-url", url)]

@@ -9,6 +9,7 @@ from broker.errors import UnsafeError
 from broker.generate import mosquitto, nats
 from broker.generate.rights import Rights, device_rights, rights_of
 from broker.generate.rules import MAX_NODES, refusals, require_deployable
+from broker.limits import BrokerLimits
 from broker.settings import BrokerSettings
 from broker.settings_sources import load_settings
 from client_sdk.wire import topics
@@ -17,6 +18,8 @@ from client_sdk.wire.verifier import Verifier
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 INVITATION = InvitationId("a" * 26)
+NODES = ["127.0.0.1:6222", "127.0.0.1:6223", "127.0.0.1:6224"]
+URLS = ["mqtt://127.0.0.1:1883", "mqtt://127.0.0.1:1884"]
 ALICE, BOB = DeviceAddress("alice-1"), DeviceAddress("bob-1")
 
 
@@ -74,6 +77,44 @@ def test_no_ready_file_holds_a_secret() -> None:
             {"cluster_nodes": ["a.example:1", "b.example:1", "c.example:1"], "allow_plaintext": 1},
             "tls_ca",
         ),
+        ("nats", {"public_urls": ["foo bar"]}, "public_urls: not a broker address"),
+        (
+            "mosquitto",
+            {"public_urls": ["http://chat.example"]},
+            "public_urls: not a broker address",
+        ),
+        ("nats", {"public_urls": ["ws://chat.example"]}, "allow_plaintext behind a VPN"),
+        (
+            "mosquitto",
+            {
+                "public_urls": ["mqtts://chat.example", "mqtt://chat.example"],
+                "tls_cert": "/tls.crt",
+                "tls_key": "/tls.key",
+                "allow_plaintext": True,
+            },
+            "name mqtts://",
+        ),
+        ("nats", {"cluster_nodes": ["a/x:1", "b:2", "c:3"]}, "'a/x:1' is not host:port"),
+        ("nats", {"cluster_nodes": ["u:p@a:1", "b:2", "c:3"]}, "'u:p@a:1' is not host:port"),
+        ("nats", {"cluster_nodes": ['a"\nx:1', "b:2", "c:3"]}, "x:1' is not host:port"),
+        ("nats", {"cluster_nodes": ["a:0", "b:65536", "c:3"]}, "'b:65536' is not host:port"),
+        ("nats", {"ws_origins": ['https://a"]\nport: 1']}, "ws_origins"),
+        ("nats", {"ws_origins": ["https://a\tb"]}, "ws_origins"),
+        ("nats", {"cluster_nodes": ["127.0.0.1:1883", *NODES[1:]]}, "1883 is port, too"),
+        ("nats", {"cluster_nodes": ["127.0.0.1:4222", *NODES[1:]]}, "4222 is nats_port, too"),
+        ("nats", {"cluster_nodes": ["localhost:6222", *NODES]}, "have one port"),
+        ("nats", {"cluster_nodes": NODES}, "public_urls: invitations would name one"),
+        ("nats", {"cluster_nodes": NODES, "public_urls": URLS[:1] * 2}, "at least two"),
+        ("nats", {"cluster_nodes": ["a.example:1", "b.example:1", "c.example:1"]}, "database_url"),
+        (
+            "nats",
+            {"cluster_nodes": ["a.example:1", *NODES[1:]], "database_url": "sqlite:////shared.db"},
+            "database_url: a.example",
+        ),
+        ("mosquitto", {"limits": {"max_waiting_bytes": 1 << 30}}, "limits.max_waiting_bytes"),
+        ("mosquitto", {"limits": {"max_queue_messages": 99_999}}, "100000 or more"),
+        ("nats", {"limits": {"max_queue_messages": 100_000}}, "limits.max_queue_messages"),
+        ("nats", {"limits": {"max_age_seconds": 60}}, "limits.max_age_seconds"),
         ("mosquitto", {"data_dir": "/da\nta"}, "data_dir"),
         ("nats", {"data_dir": '/da"ta'}, "data_dir"),
         ("mosquitto", {"host": "127.0.0.1#x", "allow_plaintext": True}, "host"),
@@ -88,11 +129,32 @@ def test_what_a_broker_cannot_keep_safely_is_refused(
         require_deployable(settings)
 
 
+@pytest.mark.parametrize(
+    "taken",
+    [
+        {"public_urls": ["mqtt://127.0.0.1:1883", "mqtts://proxy.example"]},
+        {"public_urls": ["mqtt://vpn.example"], "allow_plaintext": True},
+    ],
+)
+def test_what_a_tunnel_proxy_or_vpn_encrypts_may_be_named(taken: dict[str, object]) -> None:
+    assert list(refusals(made("nats", **taken))) == []
+
+
+@pytest.mark.parametrize("broker", ["mosquitto", "nats"])
+def test_a_limit_is_taken_where_the_configuration_changes_with_it(broker: str) -> None:
+    texts = {"mosquitto": mosquitto.configuration, "nats": nats.configuration}
+    for name, value in BrokerLimits():
+        limits = BrokerLimits().model_copy(update={name: value + 100_000})
+        changed = made(broker).model_copy(update={"limits": limits})
+        kept = texts[broker](changed, Path("/out")) != texts[broker](made(broker), Path("/out"))
+        assert (list(refusals(changed)) == []) is kept, name
+
+
 @pytest.mark.parametrize(("count", "taken"), [(1, False), (3, True), (5, True), (7, False)])
 def test_a_cluster_has_three_or_five_nodes(count: int, taken: bool) -> None:
     nodes = [f"127.0.0.1:{6222 + number}" for number in range(count)]
     assert (count <= MAX_NODES) or not taken
-    assert (list(refusals(made("nats", cluster_nodes=nodes))) == []) is taken
+    assert (list(refusals(made("nats", cluster_nodes=nodes, public_urls=URLS))) == []) is taken
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "mq1.example"])

@@ -25,6 +25,7 @@ def cluster(certificate: Path, key: Path, ca: Path | None) -> BrokerSettings:
         tls_key=key,
         tls_ca=ca,
         cluster_nodes=("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
+        public_urls=("mqtts://127.0.0.1:1883", "mqtts://127.0.0.1:1884"),
     )
 
 

@@ -9,9 +9,8 @@ import typer.main
 
 from broker.program import app
 from broker.settings import BrokerSettings
-from keydir.config import DirectorySettings
-
 from client_sdk.wire import limits
+from keydir.config import DirectorySettings
 
 ROOT = Path(__file__).parents[3]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
