@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.clinic import Clinic, texts, until
 
 QUOTA, TEXTS = 5, 12
@@ -17,6 +19,7 @@ class SmallClinic(Clinic):
         return ["--config", str(config)]
 
 
+@pytest.mark.long
 def test_what_is_over_the_quota_comes_when_the_recipient_has_read_the_rest(
     tmp_path: Path,
 ) -> None:

@@ -50,8 +50,8 @@ def test_revoking_a_user_ends_login_connection_and_waiting_mail(
             assert revoked.row["devices"] == [lost.address]
             ended = listener.wait(REFUSED_SECONDS + 5)
             assert ended.code == 1
-            assert "refused" in ended.err
-            assert ended.err.count("\n") == 1
+            assert "refused" in ended.err.splitlines()[-1]
+            assert ended.err.count("\n") <= 2, "that the connection was lost may come first"
             assert time.monotonic() - began < REFUSED_SECONDS + 2
         publish = require_program("mosquitto_pub")
         refused = mosquitto(publish, login, "-i", lost.address, "-t", "v1/x", "-n")

@@ -54,6 +54,7 @@ def test_an_empty_host_is_refused_before_a_folder_is_made(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_stdout_that_takes_nothing_ends_the_operator_s_commands_clearly(
     clinic: Clinic, tmp_path: Path
 ) -> None:

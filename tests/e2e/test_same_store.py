@@ -44,7 +44,9 @@ def test_two_senders_at_once_keep_every_text_and_each_its_own_order(clinic: Clin
     finally:
         for sender in senders:
             sender.kill()
-    assert [(one.code, one.err) for one in ended] == [(0, "")] * len(names)
+    assert [one.code for one in ended] == [0] * len(names)
+    # Who takes the connection over at its end may still be connecting then.
+    assert all("stays queued" in line for one in ended for line in one.err.splitlines())
     count = str(TEXTS * len(names))
     received = texts(patient.run("listen", "--count", count, "--timeout", "30").rows)
     for name in names:

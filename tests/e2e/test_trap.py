@@ -21,6 +21,7 @@ def own_clinic(tmp_path: Path) -> Iterator[Clinic]:
         yield running
 
 
+@pytest.mark.long
 async def test_a_hundred_each_way_with_one_late_lose_nothing_and_make_few_envelopes(
     own_clinic: Clinic, tmp_path: Path
 ) -> None:
