@@ -80,12 +80,12 @@ def write_deployment(settings: BrokerSettings, folder: Path) -> tuple[Path, ...]
         OperationalError: A folder, file or the directory's database cannot be used.
     """
     require_safe_deployment(settings)
-    _require_own(folder.absolute())
+    folder = folder.absolute()
+    _require_own(folder)
     whole = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
     if not whole.cluster_nodes:
         prepare_directory(directory_of(whole))
     make_folder(whole.data_dir)
-    folder = folder.absolute()
     make_folder(folder)
     urls = whole.public_urls or (device_url(whole),)
     write_broker_urls(whole.data_dir, urls, pinned_ca(whole))

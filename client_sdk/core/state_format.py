@@ -54,6 +54,7 @@ MAX_LINK_BYTES: Final = 256
 """What never changes in a session has at most 213 bytes."""
 
 _VERSION_BYTE: Final = bytes((STATE_VERSION,))
+_HEARD_VERSION_BYTE: Final = bytes((HEARD_VERSION,))
 _HEARD: Final = struct.Struct(">BQ")
 _CLOSED: Final = struct.Struct(f">{CHAIN_TAG_BYTES}sQH")
 
@@ -144,7 +145,7 @@ def parse_record(data: bytes) -> SessionRecord:
         NewerStateError: A newer version of this software wrote it; nothing was changed.
         StateFormatError: ``data`` is damaged; nothing was changed.
     """
-    if data[:1] > bytes((HEARD_VERSION,)):
+    if data[:1] > _HEARD_VERSION_BYTE:
         raise NewerStateError(
             f"the session state has format {data[0]}, this software reads up to {HEARD_VERSION}; "
             "nothing was changed; use the newer version again"
